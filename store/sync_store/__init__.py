@@ -1,0 +1,1 @@
+"""What the stages share: the feature store, datasets, labels, splits and predictions."""

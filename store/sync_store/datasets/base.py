@@ -1,0 +1,76 @@
+"""What every dataset offers the stages."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, Protocol
+
+from sync_store.labels import Segments
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSource:
+    """One view's video of one recording, and how its time becomes the recording's."""
+
+    recording: str
+    view: str
+    path: Path
+    offset: Fraction = Fraction(0)
+    """Seconds to add to the file's time."""
+    clock: Literal["container", "stream-start"] = "container"
+    """See `sync_store.project.ViewConfig.clock`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabeledSequence:
+    """The unit of training and scoring: a stretch of one recording with labels.
+
+    A recording has one, or several where its labels are in several files (Assembly101's assembly and
+    disassembly). Splits go by recording.
+    """
+
+    name: str
+    recording: str
+    segments: Segments
+
+
+class Dataset(Protocol):
+    """The files of one dataset. Nothing is read before it is asked for: labels in particular."""
+
+    @property
+    def label_rate(self) -> Fraction:
+        """Frames a second of the label grid."""
+
+    @property
+    def background(self) -> tuple[str, ...]:
+        """Classes that are neither trained on nor scored."""
+
+    def recordings(self) -> list[str]:
+        """Every recording that has a video, a label file or a place in a split, sorted."""
+
+    def video(self, recording: str, view: str) -> VideoSource:
+        """The video of one view.
+
+        Raises:
+            VideoError: If there is none, or more than one.
+        """
+
+    def labeled(self, recording: str) -> list[LabeledSequence]:
+        """The labelled sequences of a recording; none if it has no labels.
+
+        Raises:
+            DatasetError: If its label file is malformed.
+        """
+
+    def split(self, name: str) -> list[str]:
+        """Recordings of a split, in the file's order.
+
+        Raises:
+            DatasetError: If there is no such split, it is empty, or it names a recording twice.
+        """
+
+    def classes(self) -> tuple[str, ...] | None:
+        """The stated list of classes in order of their ids, or None if the dataset states none."""
+
+    def procedure(self, recording: str) -> str | None:
+        """What is done in the recording (toy and direction, recipe), where metadata say so."""

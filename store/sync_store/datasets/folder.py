@@ -1,0 +1,175 @@
+"""Anyone's own recordings in plain folders.
+
+videos/<recording>/<view>.<ext>
+labels/<recording>.csv              segments: start_seconds,stop_seconds,label
+labels/<recording>.txt              or one label a line, at dataset.label_fps
+splits/<split>.txt                  one recording a line
+classes.txt                         optional: one class a line, in order of their ids
+offsets.csv                         optional: recording,view,offset_seconds
+recordings.csv                      optional metadata: recording,procedure,…
+"""
+
+import csv
+import io
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+
+from sync_store.datasets.base import LabeledSequence, VideoSource
+from sync_store.errors import DatasetError, VideoError
+from sync_store.labels import read_frames, read_segments, segments_of_frames
+from sync_store.names import check_name
+from sync_store.project import Project
+
+VIDEO_SUFFIXES = {
+    ".mp4",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".avi",
+    ".m4v",
+    ".mpg",
+    ".mpeg",
+    ".ts",
+    ".mts",
+    ".h264",
+    ".hevc",
+}
+
+
+class FolderDataset:
+    """See the module's text for the layout; methods are those of `Dataset`."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._root = project.dataset_root
+        if not self._root.is_dir():
+            raise DatasetError(f"{project.file}: dataset root {self._root} isn't a folder")
+
+    @property
+    def label_rate(self) -> Fraction:
+        """Frames a second of the label grid."""
+        return self._project.dataset.label_rate
+
+    @property
+    def background(self) -> tuple[str, ...]:
+        """Classes that are neither trained on nor scored."""
+        return self._project.dataset.background
+
+    def recordings(self) -> list[str]:
+        """Names of the folders below videos/, sorted."""
+        videos = self._root / "videos"
+        if not videos.is_dir():
+            raise DatasetError(f"{videos}: there is no such folder; expected videos/<recording>/<view>.mp4")
+        names = sorted(entry.name for entry in videos.iterdir() if entry.is_dir())
+        return [check_name("recording", name, DatasetError) for name in names if not name.startswith(".")]
+
+    def video(self, recording: str, view: str) -> VideoSource:
+        """The one file videos/<recording>/<view>.* with a video's suffix."""
+        check_name("recording", recording, VideoError)
+        folder = self._root / "videos" / recording
+        config = self._project.view(view)
+        found = sorted(
+            entry
+            for entry in (folder.iterdir() if folder.is_dir() else ())
+            if entry.stem == view and entry.suffix.lower() in VIDEO_SUFFIXES
+        )
+        if not found:
+            raise VideoError(f"recording {recording}, view {view}: no video; expected {folder / view}.mp4")
+        if len(found) > 1:
+            names = ", ".join(entry.name for entry in found)
+            raise VideoError(f"recording {recording}, view {view}: several videos ({names}); keep one")
+        offset = config.offset + self._offsets.get((recording, view), Fraction(0))
+        return VideoSource(recording=recording, view=view, path=found[0], offset=offset, clock=config.clock)
+
+    def labeled(self, recording: str) -> list[LabeledSequence]:
+        """The recording as one sequence, from labels/<recording>.csv or .txt."""
+        check_name("recording", recording, DatasetError)
+        csv_path, txt_path = (self._root / "labels" / f"{recording}{suffix}" for suffix in (".csv", ".txt"))
+        if csv_path.exists() and txt_path.exists():
+            raise DatasetError(
+                f"recording {recording}: both {csv_path.name} and {txt_path.name} exist; keep one"
+            )
+        if csv_path.exists():
+            segments = read_segments(csv_path)
+        elif txt_path.exists():
+            segments = segments_of_frames(read_frames(txt_path), self.label_rate)
+        else:
+            return []
+        return [LabeledSequence(name=recording, recording=recording, segments=segments)]
+
+    def split(self, name: str) -> list[str]:
+        """The lines of splits/<name>.txt."""
+        path = self._root / "splits" / f"{check_name('split', name, DatasetError)}.txt"
+        if not path.is_file():
+            have = sorted(file.stem for file in path.parent.glob("*.txt"))
+            raise DatasetError(f"{path}: there is no such split; have: {', '.join(have) or 'none'}")
+        names = [line for line in _lines(path) if line]
+        if not names:
+            raise DatasetError(f"{path}: the split is empty; expected one recording a line")
+        for line, recording in enumerate(names, start=1):
+            check_name(f"{path} line {line}: recording", recording, DatasetError)
+        if len(set(names)) < len(names):
+            twice = next(n for n in names if names.count(n) > 1)
+            raise DatasetError(f"{path}: recording {twice} is listed twice")
+        return names
+
+    def classes(self) -> tuple[str, ...] | None:
+        """The lines of classes.txt."""
+        path = self._root / "classes.txt"
+        if not path.exists():
+            return None
+        names = tuple(line for line in _lines(path) if line)
+        if len(set(names)) < len(names) or not names:
+            raise DatasetError(f"{path}: expected one class a line, each once; got {len(names)} lines")
+        return names
+
+    def procedure(self, recording: str) -> str | None:
+        """Column `procedure` of recordings.csv."""
+        return self._procedures.get(recording)
+
+    @cached_property
+    def _offsets(self) -> dict[tuple[str, str], Fraction]:
+        path = self._root / "offsets.csv"
+        offsets = {}
+        for line, row in _rows(path, ("recording", "view", "offset_seconds")):
+            text = row["offset_seconds"].strip()
+            try:
+                if len(text) > 32 or "e" in text.lower():
+                    raise ValueError(text)
+                offsets[row["recording"].strip(), row["view"].strip()] = Fraction(text)
+            except (ValueError, ZeroDivisionError):
+                raise DatasetError(
+                    f"{path} line {line}: offset_seconds must be a decimal, got {text[:40]!r}"
+                ) from None
+        return offsets
+
+    @cached_property
+    def _procedures(self) -> dict[str, str]:
+        path = self._root / "recordings.csv"
+        return {
+            row["recording"].strip(): row["procedure"].strip()
+            for _, row in _rows(path, ("recording", "procedure"))
+        }
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (UnicodeDecodeError, OSError) as error:
+        raise DatasetError(f"{path}: can't be read as text ({error})") from None
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+    """The rows of an optional CSV file with their line numbers; none if the file doesn't exist."""
+    if not path.exists():
+        return []
+    reader = csv.DictReader(io.StringIO("\n".join(_lines(path))))
+    if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+        raise DatasetError(f"{path}: no column {missing[0]!r}; expected {', '.join(columns)}")
+    rows = []
+    for row in reader:
+        if any(row[name] is None for name in columns):
+            raise DatasetError(f"{path} line {reader.line_num}: expected {len(columns)} columns or more")
+        rows.append((reader.line_num, row))
+    return rows

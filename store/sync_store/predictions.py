@@ -1,0 +1,119 @@
+"""Predictions: the files in which training and evaluation meet.
+
+A prediction set is one method's output for one view of one split: a CSV of segments a recording, in the
+form of labels, and a manifest `predictions.json` that is written last. A folder without it isn't finished.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sync_store.atomic import write_atomic, write_json
+from sync_store.config import from_table
+from sync_store.errors import DatasetError
+from sync_store.labels import Segments, read_segments, segments_to_csv
+from sync_store.names import check_name
+
+MANIFEST = "predictions.json"
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionInfo:
+    """What a manifest says."""
+
+    run: str
+    """Name of the run; runs that differ in `seed` alone share it."""
+    seed: int
+    method: str
+    """`exo-oracle`, `ego-oracle`, `no-adaptation`, `feature`, `tas`, `feature-tas`, or another name."""
+    view: str
+    """The view that was predicted on."""
+    kind: str
+    """`exo` or `ego`: the kind of that view."""
+    split: str
+    feature_set: str
+    trained_on: tuple[str, ...] = ()
+    """What the backbone itself was trained on, as its feature set states."""
+    classes: tuple[str, ...] = ()
+    sha256: Mapping[str, str] | None = None
+    """SHA-256 of each recording's CSV file, by recording."""
+    protocol: Mapping[str, str | int | float | bool] | None = None
+    """Settings a reader of a table should know, such as `selection`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionSet:
+    """A finished prediction set on disk."""
+
+    folder: Path
+    info: PredictionInfo
+
+    @property
+    def recordings(self) -> list[str]:
+        """The recordings that were predicted, sorted."""
+        return sorted(self.info.sha256 or {})
+
+    def read(self, recording: str) -> Segments:
+        """The predicted segments of one recording.
+
+        Raises:
+            DatasetError: If it wasn't predicted, or its file has changed since.
+        """
+        if recording not in (self.info.sha256 or {}):
+            raise DatasetError(f"{self.folder}: recording {recording} wasn't predicted")
+        path = self.folder / f"{recording}.csv"
+        if not path.is_file():
+            raise DatasetError(f"{path}: is missing; predict again with sync-train")
+        if hashlib.sha256(path.read_bytes()).hexdigest() != (self.info.sha256 or {})[recording]:
+            raise DatasetError(f"{path}: has changed since it was written; predict again with sync-train")
+        return read_segments(path)
+
+
+def write_predictions(folder: Path, info: PredictionInfo, predicted: Mapping[str, Segments]) -> PredictionSet:
+    """Write a prediction set; an older one in the folder is replaced.
+
+    Args:
+        folder: Its own folder, `<run>/predictions/<method>/<view>`.
+        info: The manifest, without `sha256`.
+        predicted: Segments by recording.
+    """
+    (folder / MANIFEST).unlink(missing_ok=True)
+    digests = {}
+    for recording, segments in sorted(predicted.items()):
+        content = segments_to_csv(segments)
+        write_atomic(folder / f"{check_name('recording', recording, DatasetError)}.csv", content)
+        digests[recording] = hashlib.sha256(content).hexdigest()
+    table = {"format": "sync-predictions", "version": VERSION, **asdict(info), "sha256": digests}
+    write_json(folder / MANIFEST, table)
+    return open_predictions(folder)
+
+
+def open_predictions(folder: Path) -> PredictionSet:
+    """Open a finished prediction set.
+
+    Raises:
+        DatasetError: If the folder has no manifest, or the manifest isn't one of ours.
+    """
+    path = folder / MANIFEST
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DatasetError(f"{folder}: has no finished predictions ({MANIFEST} is missing)") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DatasetError(f"{path}: can't be read as JSON ({error})") from None
+    if not isinstance(table, dict) or table.pop("format", None) != "sync-predictions":
+        raise DatasetError(f"{path}: isn't a manifest of predictions")
+    if (version := table.pop("version", None)) != VERSION:
+        raise DatasetError(f"{path}: has version {version}, this program reads version {VERSION}")
+    info = from_table(PredictionInfo, table, str(path))
+    for recording in info.sha256 or {}:
+        check_name(f"{path}: recording", recording, DatasetError)
+    return PredictionSet(folder=folder, info=info)
+
+
+def find_predictions(folder: Path) -> list[PredictionSet]:
+    """Every finished prediction set below `folder`, sorted by path."""
+    return [open_predictions(path.parent) for path in sorted(folder.rglob(MANIFEST))]

@@ -1,0 +1,189 @@
+"""The project file `sync.toml`: dataset, views, store, and each stage's settings."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+from sync_store.config import from_table, suggest
+from sync_store.errors import ProjectError
+
+PROJECT_FILE = "sync.toml"
+
+STAGES = ("extract", "train", "evaluate")
+"""Sections that each stage reads for itself."""
+
+MAX_BYTES = 1 << 20
+"""A project file is a page of text; anything larger is another file by mistake."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewConfig:
+    """One camera's role."""
+
+    kind: Literal["exo", "ego"]
+    """Fixed in the room, or worn."""
+    offset_seconds: float = 0.0
+    """Added to the time of every frame of this view to get the recording's clock."""
+    clock: Literal["container", "stream-start"] = "container"
+    """Where the file's own time begins: as the container says, or at the stream's first frame."""
+
+    @property
+    def offset(self) -> Fraction:
+        """`offset_seconds` as the decimal number that was written."""
+        return Fraction(str(self.offset_seconds))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetConfig:
+    """Where videos, labels and splits are."""
+
+    kind: Literal["folder"] = "folder"
+    """Layout of the files on disk."""
+    root: Path = Path()
+    """Folder of the dataset, relative to sync.toml."""
+    label_fps: float | str = 30.0
+    """Rate of the label grid, on which scores are counted, and of labels in the frame form. A fraction may
+    be written as text: "30000/1001"."""
+    background: tuple[str, ...] = ()
+    """Classes that mean "nothing of interest": neither trained on nor scored as segments."""
+
+    @property
+    def label_rate(self) -> Fraction:
+        """`label_fps` as an exact rational."""
+        return parse_rate(self.label_fps, "label_fps")
+
+    def __post_init__(self) -> None:
+        _ = self.label_rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreConfig:
+    """Where features are kept."""
+
+    path: Path = Path("features.zarr")
+    """Folder of the store, relative to sync.toml."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A parsed sync.toml."""
+
+    file: Path
+    dataset: DatasetConfig
+    views: Mapping[str, ViewConfig]
+    store: StoreConfig
+    stages: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths start from."""
+        return self.file.parent
+
+    @property
+    def dataset_root(self) -> Path:
+        """Absolute folder of the dataset."""
+        return self.folder / self.dataset.root
+
+    @property
+    def store_path(self) -> Path:
+        """Absolute folder of the feature store."""
+        return self.folder / self.store.path
+
+    def view(self, name: str) -> ViewConfig:
+        """The view of that name.
+
+        Raises:
+            ProjectError: If sync.toml doesn't list it.
+        """
+        if name not in self.views:
+            raise ProjectError(f"{self.file}: there is no view {name!r}{suggest(name, list(self.views))}")
+        return self.views[name]
+
+    def views_of_kind(self, kind: str) -> list[str]:
+        """Names of the exo or of the ego views, in the file's order."""
+        return [name for name, view in self.views.items() if view.kind == kind]
+
+    def stage(self, name: str) -> dict[str, Any]:
+        """The raw table of one stage, for the stage's own config dataclass."""
+        return dict(self.stages.get(name, {}))
+
+
+def parse_rate(value: float | str, key: str) -> Fraction:
+    """Read a frame rate as an exact rational: 30, 29.97, "30000/1001".
+
+    Raises:
+        ProjectError: If it isn't a positive number.
+    """
+    try:
+        rate = Fraction(str(value)) if len(str(value)) < 32 and "e" not in str(value).lower() else Fraction(0)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= 10_000:
+        raise ProjectError(f'{key} must be a rate such as 30 or "30000/1001", got {value!r}')
+    return rate
+
+
+def find_project(start: Path) -> Path:
+    """Find sync.toml in `start` or the nearest parent that has one.
+
+    Raises:
+        ProjectError: If there is none.
+    """
+    for folder in (start, *start.parents):
+        if (file := folder / PROJECT_FILE).is_file():
+            return file
+    raise ProjectError(
+        f"no {PROJECT_FILE} in {start} or any folder above it. Write one (see 'Your own recordings' in the "
+        "README) or name it with --project"
+    )
+
+
+def load_project(path: Path | None = None) -> Project:
+    """Read a project.
+
+    Args:
+        path: A sync.toml or the folder that holds it; by default it is looked for from the working
+            directory upwards.
+
+    Raises:
+        ProjectError: If it can't be found or read, or has an unknown section or key.
+    """
+    file = find_project(Path.cwd()) if path is None else path / PROJECT_FILE if path.is_dir() else path
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise ProjectError(f"{file}: is larger than {MAX_BYTES} bytes; expected a short TOML file")
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProjectError(f"{file}: there is no such file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ProjectError(f"{file}: can't be read as TOML ({error})") from None
+    known = ["dataset", "views", "store", *STAGES]
+    for section, content in table.items():
+        if section not in known:
+            raise ProjectError(f"{file}: unknown section [{section}]{suggest(section, known)}")
+        if not isinstance(content, dict):
+            raise ProjectError(f"{file}: {section} must be a section, written [{section}]")
+    views = {
+        name: from_table(ViewConfig, _table(content, f"{file} [views.{name}]"), f"{file} [views.{name}]")
+        for name, content in table.get("views", {}).items()
+    }
+    if not views:
+        raise ProjectError(
+            f'{file}: lists no views. Add one section a camera, such as [views.e4] kind = "ego"'
+        )
+    return Project(
+        file=file.resolve(),
+        dataset=from_table(DatasetConfig, table.get("dataset", {}), f"{file} [dataset]"),
+        views=views,
+        store=from_table(StoreConfig, table.get("store", {}), f"{file} [store]"),
+        stages={name: table[name] for name in STAGES if name in table},
+    )
+
+
+def _table(content: Any, where: str) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise ProjectError(f"{where}: expected a section with keys, got {content!r}")
+    return content
