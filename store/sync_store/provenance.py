@@ -8,7 +8,6 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-
 _BLOCK_BYTES = 1 << 20
 
 

@@ -1,0 +1,1 @@
+"""Scores predictions and reports: needs no torch."""

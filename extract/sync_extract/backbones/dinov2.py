@@ -1,0 +1,180 @@
+"""DINOv2 through transformers: a feature a frame from the last layer's normalised tokens.
+
+Axes: N frames, S tokens (class token first), D feature width, d model width.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import Dinov2Config, Dinov2Model
+
+from sync_extract.backbones.base import Placement, weights_digest
+from sync_extract.transforms import PRESETS, Preprocessing
+from sync_store.config import suggest
+from sync_store.errors import SyncError
+
+HUB_NAMES = {f"dinov2-{size}": f"facebook/dinov2-{size}" for size in ("small", "base", "large", "giant")}
+"""Pretrained weights on the Hugging Face hub."""
+
+WIDTHS = {"dinov2-small": 384, "dinov2-base": 768, "dinov2-large": 1024, "dinov2-giant": 1536}
+"""Model widths (facebookresearch/dinov2, hub/backbones.py): a folder of another size isn't that backbone."""
+
+OWN = "dinov2"
+"""Any DINOv2 of the user's own, of whatever size; needs weights."""
+
+RANDOM_DEMO = "dinov2-random-demo"
+"""A small DINOv2 with random weights from a fixed seed: for demonstration, never for results."""
+
+RANDOM_DEMO_SEED = 0
+
+RANDOM_DEMO_CONFIG: dict[str, Any] = {
+    "hidden_size": 192,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 3,
+    "mlp_ratio": 4,
+    "image_size": 112,
+    "patch_size": 14,
+    "layerscale_value": 1.0,
+    "initializer_range": 0.05,
+}
+
+RANDOM_DEMO_PREPROCESSING = Preprocessing(name="demo", resize=(84, 112), interpolation="bilinear")
+
+TOKENS = ("cls", "mean", "max")
+"""What a feature may be joined from: the class token, and mean and maximum of the patch tokens."""
+
+
+class DINOv2:
+    """A DINOv2 backbone; see `Backbone` for the contract."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        module: Dinov2Model,
+        preprocessing: Preprocessing,
+        tokens: tuple[str, ...],
+        placement: Placement,
+    ) -> None:
+        self.name = name
+        self.preprocessing = preprocessing
+        self.tokens = tokens
+        self.device = placement.device
+        self.dtype = placement.dtype
+        self.feature_dim = module.config.hidden_size * len(tokens)
+        self.trained_on: tuple[str, ...] = ()
+        self.digest = weights_digest(module)
+        self.module: torch.nn.Module = module.eval().requires_grad_(False).to(self.device, self.dtype)
+
+    @cached_property
+    def recipe(self) -> Mapping[str, Any]:
+        """See `Backbone.recipe`."""
+        return {
+            "backbone": self.name,
+            "weights_sha256": self.digest,
+            "preprocessing": _plain(asdict(self.preprocessing)),
+            "position_embedding": "transformers",
+            "tokens": list(self.tokens),
+            "precision": str(self.dtype).removeprefix("torch."),
+        }
+
+    @torch.inference_mode()
+    def __call__(self, frames_NHWC: torch.Tensor) -> torch.Tensor:
+        """See `Backbone.__call__`."""
+        images = self.preprocessing(frames_NHWC.to(self.device, non_blocking=True))
+        tokens_NSd = self.module(images.to(self.dtype)).last_hidden_state.float()
+        patches = tokens_NSd[:, 1:]
+        parts = {
+            "cls": lambda: tokens_NSd[:, 0],
+            "mean": lambda: patches.mean(1),
+            "max": lambda: patches.amax(1),
+        }
+        return torch.cat([parts[token]() for token in self.tokens], dim=1).half()
+
+
+def load_dinov2(
+    name: str,
+    *,
+    weights: Path | None = None,
+    preset: str = "official",
+    tokens: tuple[str, ...] = ("cls",),
+    placement: Placement | None = None,
+) -> DINOv2:
+    """Load a DINOv2.
+
+    Args:
+        name: One of `HUB_NAMES`, `OWN` or `RANDOM_DEMO`.
+        weights: A folder in transformers' form (config.json, model.safetensors). Without it the weights
+            come from the Hugging Face hub or its local cache.
+        preset: Preprocessing: "official" or "published"; the demo backbone has its own.
+        tokens: What a feature is joined from, of `TOKENS`. The paper's is the class token alone.
+        placement: Device and precision.
+
+    Raises:
+        SyncError: If the weights can't be had or aren't a DINOv2.
+    """
+    for token in tokens:
+        if token not in TOKENS:
+            raise SyncError(f"unknown token {token!r}{suggest(token, list(TOKENS))}")
+    placement = placement or Placement.choose()
+    if name == RANDOM_DEMO:
+        module, preprocessing = _random_demo(), RANDOM_DEMO_PREPROCESSING
+    else:
+        if preset not in PRESETS:
+            raise SyncError(f"unknown preset {preset!r}{suggest(preset, list(PRESETS))}")
+        module, preprocessing = _pretrained(name, weights), PRESETS[preset]
+    return DINOv2(name, module=module, preprocessing=preprocessing, tokens=tokens, placement=placement)
+
+
+def _random_demo() -> Dinov2Model:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(RANDOM_DEMO_SEED)
+        return Dinov2Model(Dinov2Config(**RANDOM_DEMO_CONFIG))
+
+
+def _pretrained(name: str, weights: Path | None) -> Dinov2Model:
+    if weights is None and name == OWN:
+        raise SyncError(f"backbone {OWN!r} has no weights of its own: give a folder with --weights")
+    if weights is not None:
+        if not (weights / "config.json").is_file() or not any(weights.glob("*.safetensors")):
+            raise SyncError(
+                f"{weights}: isn't a DINOv2 folder; expected config.json and model.safetensors as "
+                "transformers saves them"
+            )
+        source, offline = str(weights), True
+    else:
+        source, offline = HUB_NAMES[name], bool(os.environ.get("HF_HUB_OFFLINE"))
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        module, info = Dinov2Model.from_pretrained(
+            source, use_safetensors=True, local_files_only=offline, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        if weights is not None:
+            raise SyncError(f"{weights}: can't be loaded as a DINOv2 ({error})") from None
+        raise SyncError(
+            f"the weights of {name} can't be had from the Hugging Face hub (no network, or not cached). "
+            f"On a machine with network run: hf download {source} --local-dir {name}; then give the "
+            f"folder with --weights {name}"
+        ) from None
+    if info["missing_keys"] or module.config.model_type != "dinov2":
+        missing = sorted(info["missing_keys"])[:1]
+        raise SyncError(
+            f"{source}: isn't a DINOv2 checkpoint (missing {missing[0] if missing else 'weights'})"
+        )
+    if (width := module.config.hidden_size) != WIDTHS.get(name, width):
+        raise SyncError(
+            f"{source}: has width {width}, but {name} has {WIDTHS[name]}; name the backbone that it is, or {OWN!r}"
+        )
+    return module
+
+
+def _plain(table: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in table.items()}

@@ -1,0 +1,233 @@
+"""The command `sync-extract`."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sync_extract.config import ExtractConfig
+from sync_store.config import from_table
+from sync_store.console import (
+    EXIT_SOME_FAILED,
+    SyncGroup,
+    given,
+    json_option,
+    print_json,
+    project_option,
+    set_up_logging,
+)
+from sync_store.datasets import open_dataset
+from sync_store.errors import SyncError
+from sync_store.project import Project, load_project
+
+if TYPE_CHECKING:
+    from sync_extract.plan import Failure, Plan
+
+
+@click.group(
+    cls=SyncGroup,
+    invoke_without_command=True,
+    context_settings={"auto_envvar_prefix": "SYNC", "help_option_names": ["-h", "--help"]},
+)
+@project_option
+@click.option("--view", "views", multiple=True, help="View to extract; repeat for several [default: all].")
+@click.option("--recording", "recordings", multiple=True, help="Only this recording; repeat for several.")
+@click.option("--backbone", help="Backbone, e.g. dinov2-large.")
+@click.option(
+    "--weights", type=click.Path(path_type=Path, exists=True), help="Local weights; nothing is downloaded."
+)
+@click.option("--feature-set", help="Name of the feature set in the store [default: the backbone's].")
+@click.option("--preset", help="Preprocessing: official or published.")
+@click.option("--fps", help='Sampling rate: 30, "30000/1001" or native [default: the label rate].')
+@click.option("--device", help="auto, cpu, cuda, cuda:1 …")
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16", "float16"]))
+@click.option("--batch-size", type=click.IntRange(min=1), help="Frames a forward pass.")
+@click.option("--workers", type=click.IntRange(min=1), help="Videos decoded ahead at the same time.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--overwrite", is_flag=True, help="Extract again what is complete.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@json_option
+@click.version_option(package_name="sync-tas")
+@click.pass_context
+def main(
+    ctx: click.Context,
+    project_path: Path | None,
+    views: tuple[str, ...],
+    recordings: tuple[str, ...],
+    dry_run: bool,
+    overwrite: bool,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Write per-frame features of videos into the feature store.
+
+    Goes on where an interrupted run stopped, and skips what is complete. Settings come from the section
+    [extract] of sync.toml; options and SYNC_* environment variables override them.
+
+    Exit status: 0 done, 1 nothing could be done, 3 some videos failed and are listed.
+    """
+    set_up_logging()
+    if ctx.invoked_subcommand is not None:
+        ctx.obj = project_path
+        return
+    project = load_project(project_path)
+    config = read_config(project, given(ctx, **options))
+    chosen = list(views or config.views or project.views)
+    for view in chosen:
+        project.view(view)
+    plan, failures = _extract(project, config, chosen, recordings, dry_run, overwrite, quiet or as_json)
+    done = [job for job in plan.jobs if job.state == "done"]
+    extracted = 0 if dry_run else len(plan.to_do) - (len(failures) - len(plan.failures))
+    if as_json:
+        print_json(
+            {
+                "feature_set": config.name,
+                "store": str(project.store_path),
+                "extracted": extracted,
+                "to_do": [{"view": job.source.view, "recording": job.source.recording} for job in plan.to_do]
+                if dry_run
+                else [],
+                "skipped": len(done),
+                "failed": [asdict(failure) for failure in failures],
+            }
+        )
+    else:
+        for failure in failures:
+            click.echo(f"failed: {failure.view}/{failure.recording}: {failure.message}", err=True)
+        verb = f"{len(plan.to_do)} to extract" if dry_run else f"{extracted} extracted"
+        click.echo(f"{config.name}: {verb}, {len(done)} complete already, {len(failures)} failed", err=True)
+    if failures:
+        ctx.exit(EXIT_SOME_FAILED)
+
+
+def read_config(project: Project, overrides: dict[str, Any]) -> ExtractConfig:
+    """Settings of a project's [extract] section under overriding options."""
+    config = from_table(ExtractConfig, project.stage("extract"), f"{project.file} [extract]")
+    if config.weights is not None:
+        config = replace(config, weights=project.folder / config.weights)
+    try:
+        return replace(config, **overrides)
+    except ValueError as error:
+        raise SyncError(str(error)) from None
+
+
+def _extract(
+    project: Project,
+    config: ExtractConfig,
+    views: list[str],
+    recordings: Sequence[str],
+    dry_run: bool,
+    overwrite: bool,
+    quiet: bool,
+) -> "tuple[Plan, list[Failure]]":
+    from sync_extract.backbones import Placement, load_backbone
+    from sync_extract.pipeline import Settings, extract, make_feature_set
+    from sync_extract.plan import make_plan
+    from sync_extract.progress import show_progress
+    from sync_store.layout import ensure_feature_set
+
+    dataset = open_dataset(project)
+    fps = config.rate(dataset.label_rate)
+    backbone = load_backbone(
+        config.backbone,
+        weights=config.weights,
+        preset=config.preset,
+        tokens=config.tokens,
+        placement=Placement.choose(config.device, config.precision),
+    )
+    feature_set = make_feature_set(config.name, backbone, fps)
+    plan = make_plan(
+        dataset,
+        project.store_path,
+        feature_set,
+        views=views,
+        recordings=list(recordings) or None,
+        overwrite=overwrite,
+    )
+    if dry_run:
+        for job in plan.to_do:
+            click.echo(f"{job.state}: {job.name} ({job.source.path})", err=True)
+        return plan, plan.failures
+    ensure_feature_set(project.store_path, feature_set)
+    settings = Settings(
+        store=project.store_path,
+        fps=fps,
+        batch_size=config.batch_size,
+        workers=config.workers,
+        min_coverage=config.min_coverage,
+    )
+    with show_progress(len(plan.to_do), quiet=quiet) as watcher:
+        failures = extract(plan.to_do, backbone, feature_set, settings, watcher)
+    return plan, [*plan.failures, *failures]
+
+
+@main.command("ls")
+@json_option
+@click.pass_obj
+def list_store(project_path: Path | None, as_json: bool) -> None:
+    """List feature sets, views, recordings, hours and size of the store."""
+    from sync_store.reader import FeatureStore
+
+    store = FeatureStore(load_project(project_path).store_path)
+    rows = []
+    for feature_set in store.feature_sets():
+        for view in store.views(feature_set):
+            entries = store.entries(feature_set, view)
+            complete = [entry for entry in entries if entry.complete]
+            rows.append(
+                {
+                    "feature_set": feature_set,
+                    "view": view,
+                    "recordings": len(complete),
+                    "hours": round(sum(entry.duration_seconds for entry in complete) / 3600, 3),
+                    "size_bytes": sum(entry.size_bytes for entry in entries),
+                    "incomplete": [entry.recording for entry in entries if not entry.complete],
+                    "fingerprint": store.feature_set(feature_set)["fingerprint"],
+                }
+            )
+    if as_json:
+        print_json({"store": str(store.path), "views": rows})
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("feature set", "view", "recordings", "hours", "MiB", "incomplete", title=str(store.path))
+    for row in rows:
+        incomplete = row["incomplete"]
+        assert isinstance(incomplete, list)
+        size = f"{row['size_bytes'] / 2**20:.1f}"  # type: ignore[operator]
+        cells = (row["feature_set"], row["view"], row["recordings"], f"{row['hours']:.2f}", size)
+        table.add_row(*map(str, cells), ", ".join(incomplete) or "-")
+    Console().print(table)
+
+
+@main.command()
+@click.option("--feature-set", "feature_sets", multiple=True, help="Only this feature set.")
+@click.option("--view", "views", multiple=True, help="Only this view.")
+@json_option
+@click.pass_context
+def verify(ctx: click.Context, feature_sets: tuple[str, ...], views: tuple[str, ...], as_json: bool) -> None:
+    """Check every array against its digests, and say what is damaged.
+
+    Exit status: 0 all good, 3 something is damaged.
+    """
+    from sync_store.reader import FeatureStore
+    from sync_store.verify import verify_store
+
+    store = FeatureStore(load_project(ctx.obj).store_path)
+    findings = list(verify_store(store, list(feature_sets), list(views)))
+    bad = [finding for finding in findings if finding.state == "damaged"]
+    if as_json:
+        print_json({"store": str(store.path), "findings": [asdict(finding) for finding in findings]})
+    else:
+        for finding in findings:
+            if finding.state != "good":
+                where = f"{finding.feature_set}/{finding.view}/{finding.recording}"
+                click.echo(f"{finding.state}: {where} {finding.problem}".rstrip())
+        good = sum(finding.state == "good" for finding in findings)
+        click.echo(f"{good} good, {len(findings) - good - len(bad)} incomplete, {len(bad)} damaged")
+    if bad:
+        ctx.exit(EXIT_SOME_FAILED)

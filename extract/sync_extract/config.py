@@ -1,0 +1,61 @@
+"""Settings of extraction: section [extract] of sync.toml, overridden by options."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from sync_store.project import parse_rate
+
+NATIVE = "native"
+"""Value of `fps` that keeps every frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractConfig:
+    """What to extract and how."""
+
+    backbone: str = "dinov2-large"
+    """The paper's (section 4)."""
+    weights: Path | None = None
+    """A local folder; without it the weights come from the Hugging Face hub or its cache."""
+    feature_set: str | None = None
+    """Name in the store; by default the backbone's."""
+    preset: str = "official"
+    """Preprocessing: "official" as DINOv2's authors evaluate, "published" as the paper's script."""
+    tokens: tuple[str, ...] = ("cls",)
+    """What a DINOv2 feature is joined from; the paper takes the class token alone."""
+    fps: float | str | None = None
+    """Rate of the sampling grid; by default the dataset's label rate. "native" keeps every frame."""
+    device: str = "auto"
+    """"auto", "cpu", "cuda", "cuda:1", …"""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """"auto" is bfloat16 on a GPU, float32 on a processor."""
+    batch_size: int = 64
+    """Frames a forward pass; halved on its own where memory is too small."""
+    workers: int = 2
+    """Videos that are decoded ahead at the same time."""
+    min_coverage: float = 0.9
+    """A video of which a smaller share of the expected rows decodes is refused."""
+    views: tuple[str, ...] = ()
+    """Views that a bare `sync-extract` extracts; by default all."""
+
+    def __post_init__(self) -> None:
+        if self.fps is not None:
+            _ = self.rate(Fraction(1))
+        for name in ("batch_size", "workers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.min_coverage <= 1:
+            raise ValueError(f"min_coverage must be above 0 and at most 1, got {self.min_coverage}")
+
+    def rate(self, label_rate: Fraction) -> Fraction | None:
+        """Rate of the grid; None for every frame."""
+        if self.fps == NATIVE:
+            return None
+        return label_rate if self.fps is None else parse_rate(self.fps, "fps")
+
+    @property
+    def name(self) -> str:
+        """The feature set's name in the store."""
+        return self.feature_set or self.backbone

@@ -1,0 +1,202 @@
+"""Reads features from the store. Only complete recordings exist for a reader.
+
+Axes: T rows, D feature width.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from sync_store.atomic import write_json
+from sync_store.config import suggest
+from sync_store.errors import IncompleteError, StoreError
+from sync_store.layout import (
+    FEATURES,
+    INDEX,
+    METADATA,
+    TIMESTAMPS,
+    check_format,
+    read_attributes,
+    recording_path,
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Features:
+    """The rows of one recording in one view."""
+
+    features: npt.NDArray[np.float16]
+    """float16 (T, D)."""
+    timestamps: npt.NDArray[np.int64]
+    """int64 (T,), nanoseconds on the recording's clock, strictly increasing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What is known of one recording without opening its arrays."""
+
+    recording: str
+    complete: bool
+    num_rows: int
+    """T; 0 if incomplete."""
+    duration_seconds: float
+    """Time from the first row to the last."""
+    size_bytes: int
+    """Size of its files."""
+
+
+class FeatureStore:
+    """A store, for reading."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a store.
+
+        Raises:
+            StoreError: If the folder doesn't exist or isn't a store.
+        """
+        if not (path / METADATA).is_file():
+            raise StoreError(
+                f"{path}: there is no feature store here. Make it with: sync-extract --view VIEW"
+            )
+        check_format(read_attributes(path), path)
+        self.path = path
+
+    def feature_sets(self) -> list[str]:
+        """Names of the feature sets, sorted."""
+        return _groups(self.path)
+
+    def feature_set(self, name: str) -> dict[str, Any]:
+        """Attributes of a feature set: fingerprint, feature_dim, recipe, trained_on.
+
+        Raises:
+            IncompleteError: If the store has none of that name.
+        """
+        attributes = read_attributes(self.path / name) if name in self.feature_sets() else {}
+        if not attributes:
+            hint = suggest(name, self.feature_sets()) if self.feature_sets() else "; it holds none yet"
+            raise IncompleteError(f"{self.path}: there is no feature set {name!r}{hint}")
+        return attributes
+
+    def views(self, feature_set: str) -> list[str]:
+        """Names of the views of a feature set, sorted."""
+        return _groups(self.path / feature_set)
+
+    def entries(self, feature_set: str, view: str) -> list[Entry]:
+        """Every recording of one view, complete or not, sorted by name.
+
+        What is known of unchanged recordings comes from the view's `index.json`, which is written anew
+        when something has changed and the folder can be written.
+        """
+        folder = self.path / feature_set / view
+        cached = _read_index(folder / INDEX)
+        fresh = {}
+        for name in _groups(folder):
+            status = (folder / name / METADATA).stat()
+            stamp = [status.st_mtime_ns, status.st_size]
+            known = cached.get(name, {})
+            fresh[name] = (
+                known if known.get("stamp") == stamp else {**_describe(folder / name), "stamp": stamp}
+            )
+        complete = {name: entry for name, entry in fresh.items() if entry["complete"]}
+        if complete != cached and os.access(folder, os.W_OK):
+            write_json(folder / INDEX, complete)
+        return [
+            Entry(recording=name, **{key: value for key, value in entry.items() if key != "stamp"})
+            for name, entry in sorted(fresh.items())
+        ]
+
+    def recordings(self, feature_set: str, view: str) -> list[str]:
+        """Names of the complete recordings of one view, sorted."""
+        return [entry.recording for entry in self.entries(feature_set, view) if entry.complete]
+
+    def attributes(self, feature_set: str, view: str, recording: str) -> dict[str, Any]:
+        """Attributes of a complete recording.
+
+        Raises:
+            IncompleteError: If it is missing or was never finished.
+            StoreError: If its fingerprint isn't the feature set's.
+        """
+        self.feature_set(feature_set)
+        attributes = read_attributes(recording_path(self.path, feature_set, view, recording))
+        if not attributes.get("complete"):
+            state = "was never finished" if attributes else "isn't in the store"
+            raise IncompleteError(
+                f"recording {recording}, view {view}: {state} (feature set {feature_set} of {self.path}). "
+                f"Extract it with: sync-extract --view {view} --recording {recording}"
+            )
+        if attributes.get("fingerprint") != self.feature_set(feature_set).get("fingerprint"):
+            raise StoreError(
+                f"recording {recording}, view {view}: its fingerprint isn't that of feature set "
+                f"{feature_set}; extract it again with: sync-extract --view {view} "
+                f"--recording {recording} --overwrite"
+            )
+        return attributes
+
+    def read(self, feature_set: str, view: str, recording: str) -> Features:
+        """Read all rows of a complete recording.
+
+        Raises:
+            IncompleteError: If it is missing or was never finished.
+            StoreError: If its data are damaged.
+        """
+        self.attributes(feature_set, view, recording)
+        folder = recording_path(self.path, feature_set, view, recording)
+        try:
+            features = _array(folder / FEATURES)
+            timestamps = np.asarray(_array(folder / TIMESTAMPS)[:])
+            rows = np.asarray(features[:])
+        except StoreError:
+            raise
+        except Exception as error:  # a damaged array raises one of many errors of zarr's
+            raise StoreError(
+                f"recording {recording}, view {view}: {folder} is damaged ({error}). "
+                f"Extract it again with: sync-extract --view {view} --recording {recording} --overwrite"
+            ) from error
+        if len(rows) != len(timestamps):
+            raise StoreError(f"{folder}: {len(rows)} rows of features but {len(timestamps)} timestamps")
+        return Features(features=rows, timestamps=timestamps)
+
+
+def _array(path: Path) -> "zarr.Array[Any]":
+    return zarr.open_array(path, mode="r")
+
+
+def _groups(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return sorted(e.name for e in os.scandir(folder) if e.is_dir() and (folder / e.name / METADATA).is_file())
+
+
+def _read_index(path: Path) -> dict[str, Any]:
+    """The cached entries by recording; empty if there is no usable index."""
+    try:
+        table = json.loads(path.read_bytes())
+        keys = {"complete", "num_rows", "duration_seconds", "size_bytes", "stamp"}
+        return table if all(set(entry) == keys for entry in table.values()) else {}
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return {}
+
+
+def _describe(folder: Path) -> dict[str, Any]:
+    complete = bool(read_attributes(folder).get("complete"))
+    timestamps = np.asarray(_array(folder / TIMESTAMPS)[:]) if complete else np.zeros(0, dtype=np.int64)
+    span_ns = int(timestamps[-1] - timestamps[0]) if len(timestamps) else 0
+    return {
+        "complete": complete,
+        "num_rows": len(timestamps),
+        "duration_seconds": round(span_ns / 1e9, 3),
+        "size_bytes": sum(size for size in _sizes(folder)),
+    }
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            yield Path(parent, name).stat().st_size

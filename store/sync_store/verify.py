@@ -1,0 +1,101 @@
+"""Checks every array of a store against its attributes, and says what is damaged."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from sync_store.errors import StoreError
+from sync_store.layout import (
+    FEATURE_DTYPE,
+    FEATURES,
+    TIMESTAMP_DTYPE,
+    TIMESTAMPS,
+    read_attributes,
+    recording_path,
+    rows_per_shard,
+    sha256_rows,
+)
+from sync_store.reader import FeatureStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What is known of one recording after looking at all its bytes."""
+
+    feature_set: str
+    view: str
+    recording: str
+    state: str
+    """`good`, `incomplete` or `damaged`."""
+    problem: str = ""
+    """What is wrong, where."""
+
+
+def verify_store(store: FeatureStore, feature_sets: list[str], views: list[str]) -> Iterator[Finding]:
+    """Check each recording of the named feature sets and views, or of all where a list is empty.
+
+    Yields:
+        One finding a recording, in the order of names, as each is read.
+    """
+    for feature_set in feature_sets or store.feature_sets():
+        for view in views or store.views(feature_set):
+            for recording in sorted(
+                p.name for p in (store.path / feature_set / view).glob("*/") if p.is_dir()
+            ):
+                problem, state = "", "good"
+                try:
+                    state = _check(store, feature_set, view, recording)
+                except StoreError as error:
+                    problem, state = str(error), "damaged"
+                yield Finding(
+                    feature_set=feature_set, view=view, recording=recording, state=state, problem=problem
+                )
+
+
+def _check(store: FeatureStore, feature_set: str, view: str, recording: str) -> str:
+    folder = recording_path(store.path, feature_set, view, recording)
+    attributes = read_attributes(folder)
+    if not attributes.get("complete"):
+        return "incomplete"
+    expected = store.feature_set(feature_set)
+    if attributes.get("fingerprint") != expected["fingerprint"]:
+        raise StoreError("its fingerprint isn't the feature set's")
+    timestamps = _open(folder / TIMESTAMPS, TIMESTAMP_DTYPE)
+    times = _read(timestamps, 0, timestamps.shape[0], "timestamps")
+    if sha256_rows(times) != attributes.get("timestamps_sha256"):
+        raise StoreError("timestamps differ from their digest")
+    if len(times) > 1 and np.diff(times).min() <= 0:
+        raise StoreError("timestamps don't increase")
+    features = _open(folder / FEATURES, FEATURE_DTYPE)
+    if features.shape != (len(times), expected["feature_dim"]):
+        raise StoreError(f"features are {features.shape}, expected {(len(times), expected['feature_dim'])}")
+    shard_rows = (features.shards or (rows_per_shard(features.shape[1], features.shape[0]),))[0]
+    digests = attributes.get("shard_sha256", [])
+    if len(digests) != -(-len(times) // shard_rows):
+        raise StoreError(f"{len(digests)} digests for {-(-len(times) // shard_rows)} shards")
+    for number, digest in enumerate(digests):
+        rows = _read(features, number * shard_rows, (number + 1) * shard_rows, f"shard {number}")
+        if sha256_rows(rows) != digest:
+            raise StoreError(f"shard {number} (rows from {number * shard_rows}) differs from its digest")
+    return "good"
+
+
+def _open(path: Path, dtype: "np.dtype[Any]") -> "zarr.Array[Any]":
+    try:
+        array = zarr.open_array(path, mode="r")
+    except Exception as error:
+        raise StoreError(f"{path.name} can't be opened ({error})") from error
+    if array.dtype != dtype:
+        raise StoreError(f"{path.name} is {array.dtype}, expected {dtype}")
+    return array
+
+
+def _read(array: "zarr.Array[Any]", start: int, stop: int, what: str) -> "np.ndarray[Any, Any]":
+    try:
+        return np.asarray(array[start:stop])
+    except Exception as error:
+        raise StoreError(f"{what} can't be read ({error})") from error

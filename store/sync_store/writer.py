@@ -1,0 +1,234 @@
+"""Writes one recording of one view into the store: shard by shard, resumable, committed last.
+
+One writer a recording. T and all timestamps are known before the first row; each shard is written once,
+whole; `complete` and the digests follow when everything else is on disk.
+"""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from sync_store.atomic import flush_folder, flush_tree
+from sync_store.errors import StoreError
+from sync_store.labels import ns_to_text
+from sync_store.layout import (
+    FEATURE_DTYPE,
+    FEATURES,
+    METADATA,
+    TIMESTAMP_DTYPE,
+    TIMESTAMPS,
+    FeatureSet,
+    create_features,
+    ensure_feature_set,
+    read_attributes,
+    recording_path,
+    sha256_rows,
+    write_timestamps,
+)
+
+log = logging.getLogger(__name__)
+
+Rows = npt.NDArray[np.float16]
+
+
+class RecordingWriter:
+    """Appends rows to one recording; go on at `next_row` after opening.
+
+    Use as a context manager. Leaving it without `commit` leaves an incomplete recording, which readers
+    ignore and the next writer goes on with.
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        feature_set: FeatureSet,
+        view: str,
+        recording: str,
+        *,
+        timestamps: npt.NDArray[np.int64],
+        provenance: Mapping[str, Any],
+    ) -> None:
+        """Open a recording for writing, and go on with one that was left incomplete by the same settings.
+
+        Args:
+            store: Folder of the store; made if it doesn't exist.
+            feature_set: What the rows are; checked against what the store holds.
+            view: Name of the view.
+            recording: Name of the recording.
+            timestamps: int64 (T,), nanoseconds on the recording's clock, strictly increasing.
+            provenance: JSON values recorded beside the fingerprint (source file, versions, device, batch
+                size …). An incomplete recording with other provenance is started anew, since its rows
+                might differ in the last bit.
+
+        Raises:
+            FingerprintError: If the store's feature set was made by another recipe.
+            StoreError: If the recording is complete already, or the timestamps aren't increasing.
+        """
+        self._where = f"recording {recording}, view {view}"
+        self._timestamps = np.ascontiguousarray(timestamps, dtype=TIMESTAMP_DTYPE)
+        self._feature_dim = feature_set.feature_dim
+        if not len(timestamps):
+            raise StoreError(f"{self._where}: there are no rows to write")
+        if (steps := np.diff(self._timestamps)).size and steps.min() <= 0:
+            at = ns_to_text(int(self._timestamps[int(np.argmin(steps)) + 1]))
+            raise StoreError(f"{self._where}: timestamps must increase, but don't at {at} s")
+        ensure_feature_set(store, feature_set)
+        self._folder = recording_path(store, feature_set.name, view, recording)
+        self._attributes: dict[str, Any] = {
+            "complete": False,
+            "fingerprint": feature_set.fingerprint,
+            "planned_rows": len(timestamps),
+            "provenance": dict(provenance),
+        }
+        existing = read_attributes(self._folder)
+        if existing.get("complete"):
+            raise StoreError(f"{self._where}: is complete in {store}; delete it first to write it anew")
+        self._group, resumed = self._resume(existing) or (self._start(store, feature_set.name, view), [])
+        features = self._group[FEATURES]
+        assert isinstance(features, zarr.Array)
+        self._features: zarr.Array[Any] = features
+        self._shard_rows = (self._features.shards or self._features.chunks)[0]
+        self._digests: list[str] = resumed
+        self._buffer = np.empty((self._shard_rows, self._feature_dim), dtype=FEATURE_DTYPE)
+        self._buffered = 0
+
+    def __enter__(self) -> "RecordingWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._buffer = np.empty((0, 0), dtype=FEATURE_DTYPE)
+
+    @property
+    def num_rows(self) -> int:
+        """T as planned."""
+        return len(self._timestamps)
+
+    @property
+    def next_row(self) -> int:
+        """The row that `append` expects next; after opening, the first row of the first missing shard."""
+        return len(self._digests) * self._shard_rows + self._buffered
+
+    @property
+    def shard_rows(self) -> int:
+        """Rows in a shard: a kill loses no more than these."""
+        return self._shard_rows
+
+    def append(self, rows: Rows) -> None:
+        """Add rows (N, D) float16; whole shards go to disk as they fill.
+
+        Raises:
+            StoreError: If a value is NaN or infinite (the message gives its time), the width is wrong, or
+                there are more rows than timestamps.
+        """
+        if rows.ndim != 2 or rows.shape[1] != self._feature_dim or rows.dtype != FEATURE_DTYPE:
+            raise StoreError(
+                f"{self._where}: rows must be float16 (N, {self._feature_dim}), got {rows.dtype} {rows.shape}"
+            )
+        if self.next_row + len(rows) > self.num_rows:
+            raise StoreError(f"{self._where}: more rows than the {self.num_rows} timestamps")
+        finite = np.isfinite(rows).all(axis=1)
+        if not finite.all():
+            row = self.next_row + int(np.argmin(finite))
+            raise StoreError(
+                f"{self._where}: the features of the frame at {ns_to_text(int(self._timestamps[row]))} s "
+                "hold NaN or infinity in float16; nothing of them is stored. Check the weights and precision"
+            )
+        while len(rows):
+            taken = rows[: self._shard_rows - self._buffered]
+            self._buffer[self._buffered : self._buffered + len(taken)] = taken
+            self._buffered += len(taken)
+            rows = rows[len(taken) :]
+            if self._buffered == self._shard_rows:
+                self._write_shard()
+
+    def commit(self) -> None:
+        """Write what is buffered, shrink T to the rows that came, flush to disk, then mark complete.
+
+        Raises:
+            StoreError: If no row came at all.
+        """
+        num_rows = self.next_row
+        if not num_rows:
+            raise StoreError(f"{self._where}: no frame was decoded, so there is nothing to store")
+        if num_rows < self.num_rows:
+            self._features.resize((num_rows, self._feature_dim))
+            self._timestamps = self._timestamps[:num_rows]
+            write_timestamps(self._group, self._timestamps)
+        if self._buffered:
+            self._write_shard()
+        flush_tree(self._folder)
+        self._group.attrs.update(
+            {
+                "complete": True,
+                "shard_sha256": self._digests,
+                "timestamps_sha256": sha256_rows(self._timestamps),
+            }
+        )
+        flush_tree(self._folder)
+        for parent in self._folder.parents[:3]:
+            flush_folder(parent)
+
+    def _write_shard(self) -> None:
+        start = len(self._digests) * self._shard_rows
+        rows = self._buffer[: self._buffered]
+        self._features[start : start + len(rows)] = rows
+        self._digests.append(sha256_rows(rows))
+        self._buffered = 0
+
+    def _start(self, store: Path, feature_set: str, view: str) -> zarr.Group:
+        delete_recording(self._folder)
+        group = zarr.open_group(store, mode="a").require_group(f"{feature_set}/{view}/{self._folder.name}")
+        write_timestamps(group, self._timestamps)
+        create_features(group, self.num_rows, self._feature_dim)
+        group.attrs.update(self._attributes)  # written last: without it the next writer starts anew
+        return group
+
+    def _resume(self, existing: Mapping[str, Any]) -> tuple[zarr.Group, list[str]] | None:
+        """The incomplete recording and the digests of its good shards, or None to start anew."""
+        if existing != self._attributes:
+            if existing:
+                log.warning("%s: was begun with other settings or files; starting anew", self._where)
+            return None
+        for orphan in self._folder.rglob("*.partial"):
+            orphan.unlink()
+        try:
+            group = zarr.open_group(self._folder, mode="r+")
+            features, timestamps = group[FEATURES], group[TIMESTAMPS]
+            assert isinstance(features, zarr.Array) and isinstance(timestamps, zarr.Array)
+            same = np.array_equal(np.asarray(timestamps[:]), self._timestamps)
+            if not same or features.shape != (self.num_rows, self._feature_dim):
+                return None
+            digests = _good_shards(features)
+        except Exception as error:  # whatever is wrong with it, starting anew mends it
+            log.warning("%s: what was begun can't be read (%s); starting anew", self._where, error)
+            return None
+        log.info("%s: going on after %d whole shards", self._where, len(digests))
+        return group, digests
+
+
+def delete_recording(folder: Path) -> None:
+    """Delete one recording so that no reader ever takes the rest of it for a whole one."""
+    (folder / METADATA).unlink(missing_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _good_shards(features: "zarr.Array[Any]") -> list[str]:
+    """Digests of the whole shards from the start on; the codec's checksums tell a damaged one."""
+    shard_rows = (features.shards or features.chunks)[0]
+    digests = []
+    for start in range(0, features.shape[0], shard_rows):
+        try:
+            rows = np.asarray(features[start : start + shard_rows])
+        except Exception:  # a checksum that fails raises one of several codec errors
+            break
+        if not np.isfinite(rows).all():  # a missing chunk reads as NaN
+            break
+        digests.append(sha256_rows(rows))
+    return digests

@@ -1,0 +1,1 @@
+"""Fits teacher, adapter and student on stored features: reads tensors only."""

@@ -1,0 +1,40 @@
+"""A stage's journal: one JSON object a line, one line an epoch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sync_store.atomic import write_atomic
+
+
+class Journal:
+    """Appends lines; a resumed stage first drops the epochs that it will do again."""
+
+    def __init__(self, path: Path, *, next_epoch: int) -> None:
+        """Open a journal and keep the lines of the epochs before `next_epoch` alone."""
+        kept = [line for line in read_journal(path) if line["epoch"] < next_epoch]
+        write_atomic(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+        self._file = path.open("a", encoding="utf-8")
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, **values: Any) -> None:
+        """Append one line."""
+        self._file.write(json.dumps(values) + "\n")
+        self._file.flush()
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """All whole lines of a journal; a line cut by a crash ends it."""
+    lines: list[dict[str, Any]] = []
+    if path.exists():
+        for text in path.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(text))
+            except ValueError:
+                break
+    return lines
