@@ -8,6 +8,7 @@ Every level is a Zarr v3 group. Axes: T rows, D feature width.
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,18 +129,17 @@ def ensure_feature_set(store: Path, feature_set: FeatureSet) -> None:
         FingerprintError: If the store's feature set of that name was made by another recipe.
         StoreError: If the folder holds something else.
     """
-    root = zarr.open_group(store, mode="a", attributes={"format": FORMAT, "version": VERSION})
-    check_format(dict(root.attrs), store)
-    if feature_set.name not in root:
-        root.create_group(
-            feature_set.name,
-            attributes={
-                "fingerprint": feature_set.fingerprint,
-                "feature_dim": feature_set.feature_dim,
-                "recipe": dict(feature_set.recipe),
-                "trained_on": list(feature_set.trained_on),
-            },
-        )
+    ensure_group(store, {"format": FORMAT, "version": VERSION})
+    check_format(read_attributes(store), store)
+    ensure_group(
+        store / feature_set.name,
+        {
+            "fingerprint": feature_set.fingerprint,
+            "feature_dim": feature_set.feature_dim,
+            "recipe": dict(feature_set.recipe),
+            "trained_on": list(feature_set.trained_on),
+        },
+    )
     attributes = read_attributes(store / feature_set.name)
     stored = attributes.get("fingerprint")
     if stored != feature_set.fingerprint:
@@ -149,6 +149,14 @@ def ensure_feature_set(store: Path, feature_set: FeatureSet) -> None:
             "Features of two recipes are never mixed: give this one another name with --feature-set, or "
             "go back to the settings that made the stored one"
         )
+
+
+def ensure_group(folder: Path, attributes: Mapping[str, Any]) -> None:
+    """Create a group unless there is one; any number of processes may do so at the same time."""
+    if not (folder / METADATA).is_file():
+        # another process may create it between the two lines, with the same content
+        with suppress(zarr.errors.ContainsGroupError):
+            zarr.create_group(folder, attributes=dict(attributes))
 
 
 def check_format(attributes: Mapping[str, Any], store: Path) -> None:

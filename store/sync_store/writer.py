@@ -26,6 +26,7 @@ from sync_store.layout import (
     FeatureSet,
     create_features,
     ensure_feature_set,
+    ensure_group,
     read_attributes,
     recording_path,
     sha256_rows,
@@ -89,7 +90,7 @@ class RecordingWriter:
         existing = read_attributes(self._folder)
         if existing.get("complete"):
             raise StoreError(f"{self._where}: is complete in {store}; delete it first to write it anew")
-        self._group, resumed = self._resume(existing) or (self._start(store, feature_set.name, view), [])
+        self._group, resumed = self._resume(existing) or (self._start(), [])
         features = self._group[FEATURES]
         assert isinstance(features, zarr.Array)
         self._features: zarr.Array[Any] = features
@@ -181,9 +182,10 @@ class RecordingWriter:
         self._digests.append(sha256_rows(rows))
         self._buffered = 0
 
-    def _start(self, store: Path, feature_set: str, view: str) -> zarr.Group:
+    def _start(self) -> zarr.Group:
         delete_recording(self._folder)
-        group = zarr.open_group(store, mode="a").require_group(f"{feature_set}/{view}/{self._folder.name}")
+        ensure_group(self._folder.parent, {})
+        group = zarr.create_group(self._folder)
         write_timestamps(group, self._timestamps)
         create_features(group, self.num_rows, self._feature_dim)
         group.attrs.update(self._attributes)  # written last: without it the next writer starts anew

@@ -1,0 +1,163 @@
+"""Fits one network: epochs, selection, early stopping, checkpoints, the journal.
+
+A fit is a function of its arguments: random numbers come from (seed, epoch), never from a running state,
+so that one that was killed and resumed ends with the weights of one that wasn't.
+"""
+
+import io
+import logging
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from sync_store.atomic import write_atomic
+from sync_store.errors import TrainingError
+from sync_train.config import FitConfig
+from sync_train.journal import Journal
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.pt"
+JOURNAL = "journal.jsonl"
+
+CHECKPOINT_SECONDS = 20.0
+"""A kill loses about this much work at the most."""
+
+State = dict[str, torch.Tensor]
+
+
+class Task(Protocol):
+    """What is fitted, and on what."""
+
+    module: torch.nn.Module
+    """All that is trained or saved."""
+    optimizers: list[torch.optim.Optimizer]
+
+    def train_epoch(self, epoch: int) -> dict[str, float]:
+        """Train for one epoch.
+
+        Returns:
+            Means to write in the journal, `loss` among them.
+        """
+
+    def validate(self) -> dict[str, float]:
+        """Score on held-out recordings.
+
+        Returns:
+            Values to write in the journal, `score` among them: higher is better.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """How a fit ended. The module holds the selected weights."""
+
+    num_epochs: int
+    selected_epoch: int
+    """Epoch whose weights were kept, from 0."""
+    score: float | None
+    """Its score; None where the last epoch is kept."""
+    final_loss: float
+
+
+def fit(
+    task: Task,
+    config: FitConfig,
+    folder: Path,
+    *,
+    seed: int,
+    on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, values: None,
+) -> FitResult:
+    """Train, resuming from a checkpoint in `folder` if there is one.
+
+    Args:
+        task: What to fit.
+        config: Epochs, patience, selection.
+        folder: Where checkpoint and journal are kept.
+        seed: With the epoch it decides every random number of torch's (dropout).
+        on_epoch: Told each epoch's values.
+
+    Raises:
+        TrainingError: If the loss isn't a number any more.
+    """
+    state = _load(folder / CHECKPOINT, task) or _Progress()
+    saved_at = time.monotonic()
+    with Journal(folder / JOURNAL, next_epoch=state.next_epoch) as journal:
+        while state.next_epoch < config.max_epochs and not state.out_of_patience(config):
+            epoch = state.next_epoch
+            torch.manual_seed((seed << 20) + epoch)
+            values = task.train_epoch(epoch)
+            if not torch.isfinite(torch.tensor(values["loss"])):
+                raise TrainingError(
+                    f"{folder}: the loss of epoch {epoch} is {values['loss']}; try a smaller learning_rate"
+                )
+            if config.selection == "held-out":
+                values.update(task.validate())
+                if state.best is None or values["score"] > state.best_score:
+                    state.best, state.best_score, state.best_epoch = (
+                        _copy(task.module),
+                        values["score"],
+                        epoch,
+                    )
+            state.next_epoch, state.loss = epoch + 1, values["loss"]
+            journal.write(epoch=epoch, **values)
+            on_epoch(epoch, values)
+            if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+                _save(folder / CHECKPOINT, task, state)
+                saved_at = time.monotonic()
+    if state.best is not None:
+        task.module.load_state_dict(state.best)
+    return FitResult(
+        num_epochs=state.next_epoch,
+        selected_epoch=state.best_epoch if state.best is not None else state.next_epoch - 1,
+        score=state.best_score if state.best is not None else None,
+        final_loss=state.loss,
+    )
+
+
+@dataclass(kw_only=True)
+class _Progress:
+    next_epoch: int = 0
+    loss: float = float("nan")
+    best: State | None = None
+    best_score: float = float("-inf")
+    best_epoch: int = -1
+
+    def out_of_patience(self, config: FitConfig) -> bool:
+        """Whether `patience` epochs in a row brought nothing better."""
+        return self.best is not None and self.next_epoch - 1 - self.best_epoch >= config.patience
+
+
+def _copy(module: torch.nn.Module) -> State:
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+def _save(path: Path, task: Task, state: _Progress) -> None:
+    content: dict[str, Any] = {
+        **vars(state),
+        "module": task.module.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in task.optimizers],
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def _load(path: Path, task: Task) -> _Progress | None:
+    if not path.exists():
+        return None
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+        task.module.load_state_dict(content.pop("module"))
+        for optimizer, saved in zip(task.optimizers, content.pop("optimizers"), strict=True):
+            optimizer.load_state_dict(saved)
+        state = _Progress(**content)
+    except (RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path}: can't be gone on with ({error}); train anew with --overwrite") from None
+    log.info("%s: going on at epoch %d", path.parent, state.next_epoch)
+    return state
