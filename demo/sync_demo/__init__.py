@@ -1,1 +1,1 @@
-"""Renders a small synchronized exo/ego benchmark and runs every stage on it."""
+"""Renders a small synchronized exo/ego benchmark as real mp4 files with labels, splits and a sync.toml."""

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def main(
     ctx: click.Context,
+    /,
     project_path: Path | None,
     views: tuple[str, ...],
     recordings: tuple[str, ...],
@@ -198,7 +199,7 @@ def list_store(project_path: Path | None, as_json: bool) -> None:
     for row in rows:
         incomplete = row["incomplete"]
         assert isinstance(incomplete, list)
-        size = f"{row['size_bytes'] / 2**20:.1f}"  # type: ignore[operator]
+        size = f"{row['size_bytes'] / 2**20:.1f}"
         cells = (row["feature_set"], row["view"], row["recordings"], f"{row['hours']:.2f}", size)
         table.add_row(*map(str, cells), ", ".join(incomplete) or "-")
     Console().print(table)

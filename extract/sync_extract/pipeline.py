@@ -145,7 +145,10 @@ def _extract_one(
     if coverage < 1:
         last = ns_to_text(int(grid.timestamps[max(0, writer.next_row - 1)]))
         planned = ns_to_text(int(grid.timestamps[-1]))
-        what = f"{job.source.path}: only {writer.next_row} of {writer.num_rows} rows decode, up to {last} of {planned} s"
+        what = (
+            f"{job.source.path}: only {writer.next_row} of {writer.num_rows} rows decode, "
+            f"up to {last} of {planned} s"
+        )
         if coverage < settings.min_coverage:
             raise VideoError(
                 f"{what}, less than min_coverage {settings.min_coverage:.0%}. Get a whole copy of the file, or "

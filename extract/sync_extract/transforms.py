@@ -1,7 +1,8 @@
 """Decoded frames to network input, on the device.
 
 Axes: N frames, H and W decoded size, h and w network size. Resizing is antialiased as PIL's is, and uint8
-is divided by 255 exactly once, here.
+is divided by 255 exactly once, here. PIL resizes across, then down, and rounds to uint8 after each: so do we,
+which matters where bicubic overshoots at strong edges.
 """
 
 from dataclasses import dataclass
@@ -49,14 +50,17 @@ class Preprocessing:
             raise TypeError(f"frames must be uint8, so that they are scaled once; got {frames_NHWC.dtype}")
         _, height, width, _ = frames_NHWC.shape
         images = frames_NHWC.permute(0, 3, 1, 2).float()
-        size = self.size_after_resize(height, width)
-        if size != (height, width):
-            images = F.interpolate(
-                images, size=size, mode=self.interpolation, antialias=True, align_corners=False
-            )
-            images = images.round_().clamp_(0, 255)  # PIL's result is uint8 again; bicubic overshoots
+        new_height, new_width = self.size_after_resize(height, width)
+        for size in ((height, new_width), (new_height, new_width)):
+            if size != images.shape[-2:]:
+                images = F.interpolate(
+                    images, size=size, mode=self.interpolation, antialias=True, align_corners=False
+                )
+                images = images.round_().clamp_(0, 255)
         if self.crop is not None:
-            top, left = (round((have - want) / 2) for have, want in zip(size, self.crop, strict=True))
+            top, left = (
+                round((have - want) / 2) for have, want in zip(images.shape[-2:], self.crop, strict=True)
+            )
             images = images[:, :, top : top + self.crop[0], left : left + self.crop[1]]
         mean = images.new_tensor(self.mean).view(1, 3, 1, 1)
         std = images.new_tensor(self.std).view(1, 3, 1, 1)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import Dinov2Config, Dinov2Model
 
 from sync_extract.backbones.base import Placement, weights_digest
@@ -156,7 +157,7 @@ def _pretrained(name: str, weights: Path | None) -> Dinov2Model:
         module, info = Dinov2Model.from_pretrained(
             source, use_safetensors=True, local_files_only=offline, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         if weights is not None:
             raise SyncError(f"{weights}: can't be loaded as a DINOv2 ({error})") from None
         raise SyncError(
