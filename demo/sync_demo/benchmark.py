@@ -7,7 +7,10 @@ import csv
 import io
 import json
 import multiprocessing
+import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
@@ -124,13 +127,26 @@ def _render_all(folder: Path, settings: Settings, indices: Sequence[int], worker
         yield from (_render_one(folder, settings, index) for index in indices)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(max_workers=workers, mp_context=context, initializer=_set_up_worker) as pool:
         jobs = [pool.submit(_render_one, folder, settings, index) for index in indices]
         try:
             for job in as_completed(jobs):
                 yield job.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _set_up_worker() -> None:
+    """Leave Ctrl-C to the parent, and end with it: a worker whose parent was killed would wait forever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _render_one(folder: Path, settings: Settings, index: int) -> str:
@@ -142,6 +158,7 @@ def _render_one(folder: Path, settings: Settings, index: int) -> str:
     film(recording, partial)
     flush_tree(partial)
     write_atomic(folder / "labels" / f"{recording.name}.csv", segments_to_csv(recording.script.labels()))
+    shutil.rmtree(final, ignore_errors=True)  # it may be there without one of its videos
     partial.replace(final)
     return recording.name
 

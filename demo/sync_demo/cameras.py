@@ -28,6 +28,18 @@ class Shots:
     eye_T3: Floats
     focal_pixels: float
 
+    def seen(self, points_TN3: Floats) -> Floats:
+        """Points of the world in the camera's frame at each moment; one shot serves all moments."""
+        return (points_TN3 - self.eye_T3[:, None]) @ self.rotation_T33.transpose(0, 2, 1)
+
+    def part(self, moments: slice) -> "Shots":
+        """The camera at some of the moments."""
+        return Shots(
+            rotation_T33=self.rotation_T33[moments],
+            eye_T3=self.eye_T3[moments],
+            focal_pixels=self.focal_pixels,
+        )
+
 
 def fixed_camera(view: str, everywhere: bool, rng: np.random.Generator) -> Shots:
     """An exo camera; one shot, valid at every time.

@@ -108,18 +108,18 @@ class _Director:
         at, rest, slot = self._at, self.stage.tracks[part].last, self._slot_in_world(part)
         hand, other = self._hands_for(rest)
         self._grasp(hand, part, rest, at(0.2), at(0.26))
-        shown = self._shown(part, slot)
+        shown = self._shown(slot)
         self._carry(hand, part, [(0.33, shown), (0.60, shown), (0.68, slot), (1.0, slot)])
         self._steady(other, 0.05, 0.95)
         self._wiggle(0.68, 0.97, (hand, part), Pose(0, 0, 0.012, 0.45), 2.4)
-        self.stage.attached[part].append((at(1.0), math.inf))
+        self.stage.attached[part].append((at(0.97), math.inf))
 
     def _remove(self, part: str) -> None:
         at, slot, rest = self._at, self._slot_in_world(part), self._new_rest(part)
         hand, other = self._hands_for(rest)
         self._grasp(hand, part, slot, at(0.18), at(0.24))
         self.stage.tracks[part].add(at(0.24), slot)
-        shown = self._shown(part, slot)
+        shown = self._shown(slot)
         steps = [(0.42, slot), (0.52, shown), (0.80, shown), (0.95, rest), (1.0, rest)]
         self._carry(hand, part, steps)
         self.stage.tracks[other].add(at(0.25), self.home[other])
@@ -137,9 +137,10 @@ class _Director:
         top = base.z * 2 + item.half_height + TOOL_REACH + (0.03 if motion == Motion.TWIST else 0.0)
         work = Pose(base.x + spot.x * 0.6, base.y + spot.y * 0.6, top)
         if motion == Motion.POUR:
-            work = work.moved(z=0.10)._replace(tilt=2.0, yaw=1.3 if hand == "left" else -1.3)
+            # towards the person: further back, it would leave the head camera's picture
+            work = work.moved(y=-0.08, z=0.06)._replace(tilt=2.0, yaw=1.3 if hand == "left" else -1.3)
         elif motion == Motion.SHAKE:
-            work = work.moved(z=0.11)._replace(tilt=2.6)
+            work = work.moved(y=-0.05, z=0.08)._replace(tilt=2.6)
         self._grasp(hand, tool, rest, at(0.16), at(0.21))
         over = rest.moved((work.x - rest.x) / 2, (work.y - rest.y) / 2, 0.14)
         self._carry(hand, tool, [(0.27, over), (0.36, work), (0.82, work), (0.96, rest), (1.0, rest)])
@@ -196,8 +197,6 @@ class _Director:
         """The other hand holds the base meanwhile."""
         side = -1 if hand == "left" else 1
         track, base = self.stage.tracks[hand], self.stage.tracks[BASE].last
-        if start > 0.3:
-            track.add(self._at(0.3), self.home[hand])
         beside = self._beside(base, side)
         track.add(self._at(start + 0.1), beside)
         track.add(self._at(stop - 0.1), beside)
@@ -218,7 +217,7 @@ class _Director:
         right = where.x + self.rng.normal(0.03, 0.05) > 0
         return ("right", "left") if right else ("left", "right")
 
-    def _shown(self, part: str, slot: Pose) -> Pose:
+    def _shown(self, slot: Pose) -> Pose:
         """Held up above the base, where the person looks at it and every camera sees it."""
         return Pose(
             slot.x * 0.3, -0.12 + slot.y * 0.3, SHOWN_HEIGHT + self.rng.normal(0, 0.01), slot.yaw, 0.5

@@ -39,12 +39,9 @@ def _shoot_exo(recording: RecordingPlan, scene: Scene, plan: ViewPlan) -> Iterat
     rng = recording.camera_rng(plan.view)
     camera = fixed_camera(plan.view, not recording.kit.fixed_exo, rng)
     sensor = ColorSensor(rng)
-    renderer = Renderer(scene.bodies, scene.look)
-    rotation, eye, focal = camera.rotation_T33[0], camera.eye_T3[0], camera.focal_pixels
-    empty = renderer.draw_table(rotation, eye, focal)
     state = scene.state(plan.times())
-    for linear, position in zip(state.linear_TB33, state.position_TB3, strict=True):
-        yield sensor.expose(renderer.draw(linear, position, rotation, eye, focal, empty))
+    renderer = Renderer(scene.bodies, scene.look)
+    return map(sensor.expose, renderer.draw(state.linear_TB33, state.position_TB3, camera))
 
 
 def _shoot_ego(recording: RecordingPlan, scene: Scene, plan: ViewPlan) -> Iterator[Gray10]:
@@ -52,11 +49,7 @@ def _shoot_ego(recording: RecordingPlan, scene: Scene, plan: ViewPlan) -> Iterat
     times = plan.times()
     shots = HeadCamera(scene, rng).shots(times)
     sensor = GraySensor(rng)
+    state = scene.state(times)
     keep = [index for index, body in enumerate(scene.bodies) if body.name != PERSON]
     renderer = Renderer(tuple(scene.bodies[index] for index in keep), scene.look)
-    state = scene.state(times)
-    linear, position = state.linear_TB33[:, keep], state.position_TB3[:, keep]
-    for k in range(len(times)):
-        yield sensor.expose(
-            renderer.draw(linear[k], position[k], shots.rotation_T33[k], shots.eye_T3[k], shots.focal_pixels)
-        )
+    return map(sensor.expose, renderer.draw(state.linear_TB33[:, keep], state.position_TB3[:, keep], shots))

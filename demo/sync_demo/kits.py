@@ -271,7 +271,7 @@ _KITCHEN_ITEMS = (
 )
 
 _PAN = (frustum((0.13, 0.155), 0.045, (0, 0, 0), (58, 58, 64), sides=10),)
-_BOWL = (frustum((0.10, 0.165), 0.060, (0, 0, 0), (226, 224, 216), sides=10),)
+_BOWL = (frustum((0.10, 0.165), 0.060, (0, 0, 0), (196, 194, 188), sides=10),)
 _CHOP = ("chop", Motion.CHOP, "knife")
 _STIR = ("stir", Motion.STIR, "spoon")
 _OIL = ("pour oil", Motion.POUR, "bottle")

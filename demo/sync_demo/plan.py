@@ -21,7 +21,7 @@ NUM_RECORDINGS: dict[str, tuple[int, int, int]] = {"demo": (20, 9, 21), "study":
 """Of train, adapt and test. The demo has the paper's proportions, 143 : 63 : 156 (section 4)."""
 
 EGO_VIEW = "e4"
-VIEWS = {"v3": Fraction(15), "v4": Fraction(25, 2), EGO_VIEW: Fraction(20)}
+VIEWS = {"v3": Fraction(12), "v4": Fraction(25, 2), EGO_VIEW: Fraction(15)}
 """Frames a second of each view; different, so that equal frame numbers are different moments."""
 
 LABEL_FPS = 10

@@ -17,6 +17,9 @@ from sync_demo.shapes import Color, Floats, Solid, box, ellipsoid, frustum, rota
 ELBOWS = {"left": (-0.33, -0.62, 0.16), "right": (0.33, -0.62, 0.16)}
 PERSON = "person"
 
+BEHIND_TABLE, ON_TABLE, FRONT = range(3)
+"""Layers of bodies: what the table hides, what carries the parts, and all else."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Body:
@@ -24,7 +27,7 @@ class Body:
 
     name: str
     solids: tuple[Solid, ...]
-    layer: int = 2
+    layer: int = FRONT
     """Bodies of a higher layer are painted over lower ones; within a layer the nearer over the farther."""
     shadow_radius: float = 0.05
 
@@ -51,14 +54,14 @@ class Scene:
         self._choreography = choreograph(kit, script, rng)
         self._items = [name for name in self._choreography.tracks if name not in (BASE, *HANDS)]
         self.bodies = (
-            Body(name=BASE, solids=script.procedure.base, layer=1, shadow_radius=0.15),
+            Body(name=BASE, solids=script.procedure.base, layer=ON_TABLE, shadow_radius=0.15),
             *(Body(name=name, solids=kit.item(name).solids) for name in self._items),
             *(Body(name=hand, solids=_hand(hand, self.look.skin)) for hand in HANDS),
             *(
                 Body(name=f"{hand} forearm", solids=_forearm(self.look.skin, self.look.sleeve))
                 for hand in HANDS
             ),
-            Body(name=PERSON, solids=_person(self.look), layer=0, shadow_radius=0.0),
+            Body(name=PERSON, solids=_person(self.look), layer=BEHIND_TABLE, shadow_radius=0.0),
         )
         self._phase = rng.uniform(0, 6, 2)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sync_extract.config import ExtractConfig
-from sync_store.config import from_table
+from sync_store.config import from_table, suggest
 from sync_store.console import (
     EXIT_SOME_FAILED,
     SyncGroup,
@@ -19,7 +19,7 @@ from sync_store.console import (
     set_up_logging,
 )
 from sync_store.datasets import open_dataset
-from sync_store.errors import SyncError
+from sync_store.errors import StoreError, SyncError
 from sync_store.project import Project, load_project
 
 if TYPE_CHECKING:
@@ -32,8 +32,20 @@ if TYPE_CHECKING:
     context_settings={"auto_envvar_prefix": "SYNC", "help_option_names": ["-h", "--help"]},
 )
 @project_option
-@click.option("--view", "views", multiple=True, help="View to extract; repeat for several [default: all].")
-@click.option("--recording", "recordings", multiple=True, help="Only this recording; repeat for several.")
+@click.option(
+    "--view",
+    "views",
+    multiple=True,
+    envvar="SYNC_VIEW",
+    help="View to extract; repeat for several [default: all].",
+)
+@click.option(
+    "--recording",
+    "recordings",
+    multiple=True,
+    envvar="SYNC_RECORDING",
+    help="Only this recording; repeat for several.",
+)
 @click.option("--backbone", help="Backbone, e.g. dinov2-large.")
 @click.option(
     "--weights", type=click.Path(path_type=Path, exists=True), help="Local weights; nothing is downloaded."
@@ -68,7 +80,7 @@ def main(
     Goes on where an interrupted run stopped, and skips what is complete. Settings come from the section
     [extract] of sync.toml; options and SYNC_* environment variables override them.
 
-    Exit status: 0 done, 1 nothing could be done, 3 some videos failed and are listed.
+    Exit status: 0 done, 1 nothing could be done, 3 some videos failed or are incomplete, and are listed.
     """
     set_up_logging()
     if ctx.invoked_subcommand is not None:
@@ -80,26 +92,10 @@ def main(
     for view in chosen:
         project.view(view)
     plan, failures = _extract(project, config, chosen, recordings, dry_run, overwrite, quiet or as_json)
-    done = [job for job in plan.jobs if job.state == "done"]
-    extracted = 0 if dry_run else len(plan.to_do) - (len(failures) - len(plan.failures))
     if as_json:
-        print_json(
-            {
-                "feature_set": config.name,
-                "store": str(project.store_path),
-                "extracted": extracted,
-                "to_do": [{"view": job.source.view, "recording": job.source.recording} for job in plan.to_do]
-                if dry_run
-                else [],
-                "skipped": len(done),
-                "failed": [asdict(failure) for failure in failures],
-            }
-        )
+        print_json(_report(project, config, plan, failures, dry_run))
     else:
-        for failure in failures:
-            click.echo(f"failed: {failure.view}/{failure.recording}: {failure.message}", err=True)
-        verb = f"{len(plan.to_do)} to extract" if dry_run else f"{extracted} extracted"
-        click.echo(f"{config.name}: {verb}, {len(done)} complete already, {len(failures)} failed", err=True)
+        _print_report(config, plan, failures, dry_run)
     if failures:
         ctx.exit(EXIT_SOME_FAILED)
 
@@ -144,13 +140,12 @@ def _extract(
         dataset,
         project.store_path,
         feature_set,
+        fps=fps,
         views=views,
         recordings=list(recordings) or None,
         overwrite=overwrite,
     )
     if dry_run:
-        for job in plan.to_do:
-            click.echo(f"{job.state}: {job.name} ({job.source.path})", err=True)
         return plan, plan.failures
     ensure_feature_set(project.store_path, feature_set)
     settings = Settings(
@@ -160,9 +155,51 @@ def _extract(
         workers=config.workers,
         min_coverage=config.min_coverage,
     )
-    with show_progress(len(plan.to_do), quiet=quiet) as watcher:
+    with show_progress(plan.to_do, quiet=quiet) as watcher:
         failures = extract(plan.to_do, backbone, feature_set, settings, watcher)
     return plan, [*plan.failures, *failures]
+
+
+def _num_extracted(plan: "Plan", failures: "list[Failure]") -> int:
+    return len(plan.to_do) - sum(not failure.kept for failure in failures[len(plan.failures) :])
+
+
+def _report(
+    project: Project, config: ExtractConfig, plan: "Plan", failures: "list[Failure]", dry_run: bool
+) -> dict[str, Any]:
+    """What was done, or would be, for --json."""
+    to_do = [
+        {
+            "view": job.source.view,
+            "recording": job.source.recording,
+            "state": job.state,
+            "expected_rows": job.expected_rows,
+        }
+        for job in plan.to_do
+    ]
+    return {
+        "feature_set": config.name,
+        "store": str(project.store_path),
+        "extracted": 0 if dry_run else _num_extracted(plan, failures),
+        "to_do": to_do if dry_run else [],
+        "skipped": len(plan.jobs) - len(plan.to_do),
+        "failed": [asdict(failure) for failure in failures],
+    }
+
+
+def _print_report(config: ExtractConfig, plan: "Plan", failures: "list[Failure]", dry_run: bool) -> None:
+    """The list of a dry run on stdout; failures and a summary on stderr."""
+    for job in plan.to_do if dry_run else ():
+        click.echo(f"{job.state}: {job.name}: about {job.expected_rows} rows, {job.source.path}")
+    for failure in failures:
+        click.echo(str(failure), err=True)
+    verb = f"{len(plan.to_do)} to extract" if dry_run else f"{_num_extracted(plan, failures)} extracted"
+    incomplete = sum(failure.kept for failure in failures)
+    parts = [verb, f"{len(plan.jobs) - len(plan.to_do)} complete already"]
+    if incomplete:
+        parts.append(f"{incomplete} incomplete")
+    parts.append(f"{len(failures) - incomplete} failed")
+    click.echo(f"{config.name}: {', '.join(parts)}", err=True)
 
 
 @main.command("ls")
@@ -219,6 +256,12 @@ def verify(ctx: click.Context, feature_sets: tuple[str, ...], views: tuple[str, 
     from sync_store.verify import verify_store
 
     store = FeatureStore(load_project(ctx.obj).store_path)
+    for name in feature_sets:
+        store.feature_set(name)
+    known = sorted({view for name in store.feature_sets() for view in store.views(name)})
+    for view in views:
+        if view not in known:
+            raise StoreError(f"{store.path}: there is no view {view!r}{suggest(view, known)}")
     findings = list(verify_store(store, list(feature_sets), list(views)))
     bad = [finding for finding in findings if finding.state == "damaged"]
     if as_json:

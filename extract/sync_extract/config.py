@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
+from sync_store.errors import ProjectError
 from sync_store.project import parse_rate
 
 NATIVE = "native"
@@ -53,7 +54,12 @@ class ExtractConfig:
         """Rate of the grid; None for every frame."""
         if self.fps == NATIVE:
             return None
-        return label_rate if self.fps is None else parse_rate(self.fps, "fps")
+        if self.fps is None:
+            return label_rate
+        try:
+            return parse_rate(self.fps, "fps")
+        except ProjectError as error:
+            raise ProjectError(str(error).replace(", got", ', or "native", got')) from None
 
     @property
     def name(self) -> str:

@@ -3,8 +3,9 @@
 Axes: N frames, H and W as displayed, 3 channels.
 
 Two readers give the same pictures. Decord reads the files on which it was proven exact, PyAV all others
-(`VideoProbe.reader`); where decord fails nevertheless, PyAV goes on. PyAV's frames are identified by their
-presentation time, never by counting, so a lost frame is never replaced by its neighbour.
+(`VideoProbe.reader`); where decord fails nevertheless, PyAV goes on, and so it does in a process forked from one
+that has used decord. PyAV's frames are identified by their presentation time, never by counting, so a lost frame
+is never replaced by its neighbour.
 
 Memory: one batch, plus what FFmpeg's threads work on (PyAV) or the whole decoded video, which is why only short
 ones are read so (decord, `probe.HELD_BYTES`).
@@ -15,6 +16,7 @@ import os
 from collections.abc import Iterator
 from functools import cache
 from itertools import chain, dropwhile
+from weakref import WeakSet
 
 import decord
 import numpy as np
@@ -43,6 +45,11 @@ _SAME_AS_DECORD = Interpolation.BICUBIC
 _ACCURATE = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
 """For all other colour formats: within one level of the formulas of BT.601, BT.709 and BT.2020. With bicubic
 alone 10-bit video was up to 3 levels off (PyAV 18.1)."""
+
+_OPEN_READERS: "WeakSet[decord.VideoReader]" = WeakSet()
+
+_decord_in_parent = False
+"""This process was forked from one that had used decord."""
 
 _GREY_BITS = {"gray": 8, "gray10le": 10, "gray12le": 12, "gray14le": 14, "gray16le": 16}
 
@@ -109,7 +116,7 @@ def _pictures(video: VideoProbe, asked: npt.NDArray[np.int64], num_threads: int)
     if not len(asked):
         return
     num_done = 0
-    if video.reader == "decord":
+    if video.reader == "decord" and not _decord_in_parent:
         _check_sizes(video, num_threads)
         try:
             for picture in _decord_pictures(video, asked, num_threads):
@@ -127,25 +134,39 @@ class _DecordFailedError(Exception):
 
 def _decord_pictures(video: VideoProbe, asked: npt.NDArray[np.int64], num_threads: int) -> Iterator[Picture]:
     """Read the file once from its first frame on, without any seeking, which isn't always right in decord."""
-    decord.logging.set_level(decord.logging.QUIET)
+    _prepare_decord()
     wanted = set(asked.tolist())
     try:
         reader = decord.VideoReader(str(video.path), num_threads=num_threads)
+        _OPEN_READERS.add(reader)
         if len(reader) != video.num_frames:
             raise _DecordFailedError(f"decord counts {len(reader)} frames, the file has {video.num_frames}")
         for index in range(int(asked[-1]) + 1):
             picture = reader.next()
             if index not in wanted:
                 continue
-            if picture.shape != (
-                video.height,
-                video.width,
-                3,
-            ):  # row padding taken for a channel, at some widths
+            # at some widths decord takes row padding for a channel
+            if picture.shape != (video.height, video.width, 3):
                 raise _DecordFailedError(f"decord gives shape {picture.shape}")
             yield picture.asnumpy()
     except (decord.DECORDError, RuntimeError, AssertionError, StopIteration) as error:
         raise _DecordFailedError(_first_line(error)) from None
+
+
+@cache
+def _prepare_decord() -> None:
+    decord.logging.set_level(decord.logging.QUIET)
+    os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+def _leave_to_parent() -> None:
+    """Keep decord out of a forked child: its parent's readers wait for threads that the child doesn't have."""
+    global _decord_in_parent
+    _decord_in_parent = (
+        True  # a new reader would wait now and then, for a lock that a thread held at the fork
+    )
+    for reader in _OPEN_READERS:
+        reader._handle = None  # else it would be closed, which ends the child
 
 
 def _first_line(error: BaseException) -> str:

@@ -18,8 +18,12 @@ from sync_store.errors import VideoError
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def open_video(path: Path, *, ignore_edit_list: bool = False) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a file and find its video stream; cover pictures don't count.
+
+    Args:
+        path: The file.
+        ignore_edit_list: Give also what the file says not to show, to count it.
 
     Raises:
         VideoError: If the file is missing, empty or not a video, or hasn't exactly one video stream.
@@ -31,13 +35,13 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     if path.stat().st_size == 0:
         raise VideoError(f"{path}: the file is empty (0 bytes). Copy or download it again")
     try:
-        container = av.open(str(path))
+        container = av.open(str(path), options={"ignore_editlist": "1"} if ignore_edit_list else {})
     except av.error.InvalidDataError:
         raise VideoError(
             f"{path}: not a video that FFmpeg can read ({path.stat().st_size} bytes): no video at all, or "
             f"an mp4 without its end, where the index is. Copy or download it again"
         ) from None
-    except OSError as error:
+    except (av.error.FFmpegError, OSError) as error:
         raise VideoError(f"{path}: can't be read: {error.strerror}") from None
     with container:
         yield container, _only_stream(path, container)
@@ -75,7 +79,7 @@ def read_packets(
                 yield packet
     except av.error.InvalidDataError:
         return
-    except OSError as error:
+    except (av.error.FFmpegError, OSError) as error:
         raise VideoError(f"{path}: reading failed: {error.strerror}. Check the disk and try again") from None
 
 
@@ -86,12 +90,12 @@ def decode_packets(packets: Iterator["Packet[VideoStream]"], stream: VideoStream
             continue
         try:
             frames = stream.decode(packet)
-        except av.error.InvalidDataError:
+        except av.error.FFmpegError:
             continue
         yield from frames
     try:
         yield from stream.decode(None)
-    except (av.error.InvalidDataError, av.error.EOFError):
+    except av.error.FFmpegError:
         return
 
 
@@ -101,6 +105,8 @@ class PacketTable:
 
     pts: npt.NDArray[np.int64]
     """Presentation time in ticks of the stream's time base."""
+    duration: npt.NDArray[np.int64]
+    """How long each frame is shown, in ticks; 0 where the container doesn't say."""
     key: npt.NDArray[np.bool_]
     """Key frames."""
     discard: npt.NDArray[np.bool_]
@@ -124,6 +130,7 @@ def packet_table(path: Path, container: InputContainer, stream: VideoStream) -> 
         VideoError: If it has no packet or one without a presentation time.
     """
     pts: list[int] = []
+    duration: list[int] = []
     key: list[bool] = []
     discard: list[bool] = []
     cut = False
@@ -137,10 +144,15 @@ def packet_table(path: Path, container: InputContainer, stream: VideoStream) -> 
                 f"a container with its true rate: ffmpeg -r RATE -i {path.name} -c copy {path.stem}.mp4"
             )
         pts.append(packet.pts)
+        duration.append(packet.duration or 0)
         key.append(packet.is_keyframe)
         discard.append(packet.is_discard)
     if not pts:
         raise VideoError(f"{path}: the video stream holds no whole frame. Copy or download it again")
     return PacketTable(
-        pts=np.array(pts, np.int64), key=np.array(key, bool), discard=np.array(discard, bool), cut=cut
+        pts=np.array(pts, np.int64),
+        duration=np.array(duration, np.int64),
+        key=np.array(key, bool),
+        discard=np.array(discard, bool),
+        cut=cut,
     )

@@ -1,21 +1,18 @@
 """Which recordings are to be extracted, and which are done."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from sync_extract.header import estimate_rows
+from sync_store.config import suggest
 from sync_store.datasets import Dataset, VideoSource
-from sync_store.errors import SyncError, VideoError
-from sync_store.layout import FeatureSet, read_attributes, recording_path
+from sync_store.errors import FingerprintError, SyncError, VideoError
+from sync_store.layout import FeatureSet, check_feature_set, read_attributes, recording_path
 
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """A recording that couldn't be extracted, and why."""
-
-    recording: str
-    view: str
-    message: str
+State = Literal["new", "resume", "redo", "done"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +20,39 @@ class Job:
     """One view of one recording."""
 
     source: VideoSource
-    state: Literal["new", "resume", "redo", "done"]
+    state: State
     """`resume`: begun and not finished; `redo`: finished, but to be made anew."""
+    expected_rows: int = 0
+    """About how many rows it takes, by the file's header; 0 if that doesn't tell."""
 
     @property
     def name(self) -> str:
         """View and recording, for messages and progress."""
         return f"{self.source.view}/{self.source.recording}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A recording that couldn't be extracted, or only in part, and why."""
+
+    recording: str
+    view: str
+    message: str
+    kept: bool = False
+    """What could be extracted is in the store, marked complete."""
+
+    @classmethod
+    def of(cls, job: Job, message: str, *, kept: bool = False) -> "Failure":
+        """The failure of a job."""
+        return cls(recording=job.source.recording, view=job.source.view, message=message, kept=kept)
+
+    @property
+    def outcome(self) -> str:
+        """In one word."""
+        return "incomplete" if self.kept else "failed"
+
+    def __str__(self) -> str:
+        return f"{self.outcome}: {self.view}/{self.recording}: {self.message}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,41 +73,54 @@ def make_plan(
     store: Path,
     feature_set: FeatureSet,
     *,
+    fps: Fraction | None,
     views: list[str],
     recordings: list[str] | None = None,
     overwrite: bool = False,
 ) -> Plan:
-    """Look at what the store has of the asked recordings.
+    """Look at what the store has of the asked recordings, and at the headers of the videos to extract.
 
     Args:
         dataset: Where the videos are.
         store: Folder of the store; need not exist.
         feature_set: What is to be extracted.
+        fps: Rate of its grid; None for every frame.
         views: Views, in the order of work.
         recordings: Only these; by default all of the dataset.
         overwrite: Extract again what is complete.
 
     Raises:
-        SyncError: If an asked recording doesn't exist in the dataset.
+        SyncError: If the dataset has no recordings, or not one that is asked for.
+        FingerprintError: If the store's feature set of that name was made by another recipe.
     """
+    check_feature_set(store, feature_set)
     known = dataset.recordings()
+    if not known:
+        raise SyncError("the dataset has no recordings. Check root in sync.toml [dataset], and its folders")
     if unknown := [name for name in recordings or () if name not in known]:
-        raise SyncError(f"there is no recording {unknown[0]!r} in the dataset ({len(known)} recordings)")
+        raise SyncError(
+            f"there is no recording {unknown[0]!r} in the dataset{_suggest_few(unknown[0], known)}"
+        )
     jobs, failures = [], []
-    for view in views:
-        for recording in recordings or known:
+    for view in dict.fromkeys(views):
+        for recording in dict.fromkeys(recordings or known):
             try:
                 source = dataset.video(recording, view)
                 state = _state(source, store, feature_set, overwrite)
-                jobs.append(Job(source=source, state=state))
+                expected_rows = estimate_rows(source.path, fps) if state != "done" else 0
+                jobs.append(Job(source=source, state=state, expected_rows=expected_rows))
             except SyncError as error:
                 failures.append(Failure(recording=recording, view=view, message=str(error)))
     return Plan(jobs=jobs, failures=failures)
 
 
-def _state(
-    source: VideoSource, store: Path, feature_set: FeatureSet, overwrite: bool
-) -> Literal["new", "resume", "redo", "done"]:
+def _suggest_few(name: str, known: list[str]) -> str:
+    """As `suggest`, without listing hundreds of names."""
+    hint = suggest(name, known)
+    return hint if hint.startswith(", did") else f" ({len(known)} recordings, such as {known[0]!r})"
+
+
+def _state(source: VideoSource, store: Path, feature_set: FeatureSet, overwrite: bool) -> State:
     attributes = read_attributes(recording_path(store, feature_set.name, source.view, source.recording))
     if not attributes:
         return "new"
@@ -92,11 +128,25 @@ def _state(
         return "resume"
     if overwrite:
         return "redo"
-    stored_bytes = attributes.get("provenance", {}).get("source", {}).get("size_bytes")
-    size_bytes = source.path.stat().st_size
-    if stored_bytes is not None and stored_bytes != size_bytes:
-        raise VideoError(
-            f"recording {source.recording}, view {source.view}: {source.path.name} has {size_bytes} bytes, but "
-            f"its features were made from a file of {stored_bytes}. Extract it again with --overwrite"
+    where = f"recording {source.recording}, view {source.view}"
+    if attributes.get("fingerprint") != feature_set.fingerprint:
+        raise FingerprintError(
+            f"{where}: its features were made by another recipe than the rest of {feature_set.name}. "
+            "Extract it again with --overwrite"
         )
+    if changed := _changes(attributes.get("provenance", {}).get("source", {}), source):
+        raise VideoError(f"{where}: {changed} since it was extracted. Extract it again with --overwrite")
     return "done"
+
+
+def _changes(stored: Mapping[str, Any], source: VideoSource) -> str | None:
+    """What the stored rows were made from that isn't so any more."""
+    now = {
+        "size_bytes": (source.path.stat().st_size, f"the size of {source.path.name} in bytes"),
+        "offset_seconds": (str(source.offset), "the view's offset in seconds"),
+        "clock": (source.clock, "the view's clock"),
+    }
+    for key, (value, words) in now.items():
+        if key in stored and stored[key] != value:
+            return f"{words} has changed from {stored[key]} to {value}"
+    return None

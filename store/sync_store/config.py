@@ -2,9 +2,11 @@
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import dacite
 
@@ -31,25 +33,62 @@ def from_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
         ProjectError: For an unknown key (the nearest known one is suggested), a wrong type, or a value
             that the dataclass's own check rejects.
     """
+    prepared = _prepare(kind, table, where)
     try:
         return dacite.from_dict(
-            kind,
-            table,
-            dacite.Config(strict=True, cast=[tuple, Path], type_hooks={float: _number}),
+            kind, prepared, dacite.Config(strict=True, cast=[Path], type_hooks={float: _number})
         )
-    except dacite.UnexpectedDataError as error:
-        known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-        key = sorted(error.keys)[0]
-        raise ProjectError(f"{where}: unknown key {key!r}{suggest(key, known)}") from None
     except dacite.WrongTypeError as error:
-        expected = getattr(error.field_type, "__name__", None) or str(error.field_type)
-        if str(error.field_type).startswith("typing."):
-            expected = str(error.field_type).removeprefix("typing.")
-        raise ProjectError(f"{where}: {error.field_path} must be {expected}, got {error.value!r}") from None
+        raise ProjectError(
+            f"{where}: {error.field_path} must be {_expected(error.field_type)}, got {_plain(error.value)!r}"
+        ) from None
     except dacite.DaciteError as error:
         raise ProjectError(f"{where}: {error}") from None
     except ValueError as error:
         raise ProjectError(f"{where}: {error}") from None
+
+
+def _prepare(kind: type[Any], table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Check what dacite lets pass or reports without its place, and make lists tuples."""
+    hints = get_type_hints(kind)
+    prepared: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in hints:
+            raise ProjectError(f"{where}: unknown key {key!r}{suggest(key, list(hints))}")
+        hint = hints[key]
+        choices = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+            section = f"{where[:-1]}.{key}]" if where.endswith("]") else f"{where} {key}"
+            prepared[key] = _prepare(hint, value, section)
+        elif _is_misread(value, choices):
+            raise ProjectError(f"{where}: {key} must be {_expected(hint)}, got {value!r}")
+        else:
+            prepared[key] = tuple(value) if isinstance(value, list) else value
+    return prepared
+
+
+def _is_misread(value: Any, choices: tuple[Any, ...]) -> bool:
+    """Whether dacite would take a text for a list of letters, true for 1, or a number for a path."""
+    if isinstance(value, bool):
+        return bool not in choices
+    wants_list = any(get_origin(choice) is tuple for choice in choices)
+    wants_path = Path in choices
+    return (wants_list and isinstance(value, str | Mapping)) or (
+        wants_path and not isinstance(value, str | Path | None)
+    )
+
+
+def _expected(hint: Any) -> str:
+    """A type as the writer of a TOML file knows it."""
+    if dataclasses.is_dataclass(hint):
+        return "a section with keys"
+    text = hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
+    text = re.sub(r"tuple\[(\w+), \.\.\.\]", r"a list of \1", text)
+    return re.sub(r"(pathlib\.)?\bPath\b", "a path", text.removeprefix("typing."))
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _number(value: Any) -> Any:

@@ -3,10 +3,14 @@
 import json
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from types import FrameType
+from typing import Any, NoReturn, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -19,6 +23,12 @@ EXIT_FAILURE = 1
 EXIT_SOME_FAILED = 3
 """Some items failed and are listed; the rest is done."""
 
+EXIT_INTERRUPTED = 130
+"""Ended by Ctrl-C (128 + the signal's number, as shells count)."""
+
+EXIT_TERMINATED = 143
+"""Ended by SIGTERM, which Slurm and Docker send before they kill."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -28,15 +38,40 @@ class SyncGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; see the class."""
         try:
-            return super().invoke(ctx)
+            with _terminable():
+                return super().invoke(ctx)
         except SyncError as error:
             fail(str(error))
+        except BrokenPipeError:
+            raise  # click ends quietly when a reader such as head has enough
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             fail(f"{where}{error.strerror or error}")
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             click.echo("interrupted; run the same command again to go on", err=True)
-            ctx.exit(130)
+            ctx.exit(EXIT_TERMINATED if isinstance(error, _Terminated) else EXIT_INTERRUPTED)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which is to end a command as cleanly as Ctrl-C."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM raise `_Terminated`; a second one kills. Python allows it in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def fail(message: str) -> None:
@@ -50,6 +85,7 @@ def project_option(function: Function) -> Function:
     return click.option(
         "--project",
         "project_path",
+        envvar="SYNC_PROJECT",
         type=click.Path(path_type=Path, exists=True),
         help="sync.toml or its folder [default: found from here upwards].",
     )(function)

@@ -26,7 +26,7 @@ stored as 33 ms; without this slack it would take the label of the frame before 
 UNLABELED = -1
 """Index of a moment that no segment holds."""
 
-_DECIMAL = re.compile(r"[+-]?\d{1,12}(\.\d{0,18})?")
+_DECIMAL = re.compile(r"[+-]?(\d{1,12}(\.\d{0,18})?|\.\d{1,18})")
 
 Int64s = npt.NDArray[np.int64]
 
@@ -44,12 +44,14 @@ def ns_to_text(time_ns: int) -> str:
 
 def grid_times(num_frames: int, fps: Fraction) -> Int64s:
     """Times of `num_frames` frames at exactly `fps`: int64 (num_frames,) nanoseconds from 0."""
-    # round(f * den * 1e9 / num), in integers: exact for 10^9 frames and more
-    frames = np.arange(num_frames, dtype=np.int64)
-    whole, rest = np.divmod(frames * fps.denominator, fps.numerator)
-    doubled = 2 * rest * NS_PER_SECOND + fps.numerator
-    times: Int64s = whole * NS_PER_SECOND + doubled // (2 * fps.numerator)
-    return times
+    # seconds_to_ns(f / fps) without a fraction a frame. In Python's integers: a rate written with 14 decimals,
+    # as programs print 30000/1001, overflows 64 bits.
+    step, divisor = fps.denominator * NS_PER_SECOND, fps.numerator
+    times = []
+    for frame in range(num_frames):
+        time_ns, rest = divmod(frame * step, divisor)
+        times.append(time_ns + (2 * rest > divisor or (2 * rest == divisor and time_ns % 2)))
+    return np.array(times, dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,9 +103,8 @@ class Segments:
         """
         if not len(self):
             return np.full(len(times_ns), UNLABELED, dtype=np.int64)
-        moments = times_ns + slack_ns
-        index = np.searchsorted(self.start_ns, moments, side="right") - 1
-        inside = (index >= 0) & (moments < self.stop_ns[np.maximum(index, 0)])
+        index = np.searchsorted(self.start_ns, times_ns + slack_ns, side="right") - 1
+        inside = (index >= 0) & (times_ns < self.stop_ns[np.maximum(index, 0)])
         return np.where(inside, index, UNLABELED).astype(np.int64)
 
     def classes_at(self, times_ns: Int64s, classes: Sequence[str], slack_ns: int = TICK_SLACK_NS) -> Int64s:
@@ -172,7 +173,13 @@ def read_segments(path: Path) -> Segments:
     Raises:
         DatasetError: If the file isn't such a CSV; the message names file and line.
     """
-    rows = csv.DictReader(io.StringIO(_read_text(path)))
+    try:
+        return _parse_segments(csv.DictReader(io.StringIO(_read_text(path))), path)
+    except csv.Error as error:
+        raise DatasetError(f"{path}: can't be read as CSV ({error})") from None
+
+
+def _parse_segments(rows: "csv.DictReader[str]", path: Path) -> Segments:
     needed = ("start_seconds", "stop_seconds", "label")
     if missing := [name for name in needed if name not in (rows.fieldnames or ())]:
         raise DatasetError(
@@ -188,7 +195,7 @@ def read_segments(path: Path) -> Segments:
             raise DatasetError(f"{where}: the label is empty")
         labels.append(label)
         if row.get("confidence"):
-            confidence.append(float(_parse_decimal(row["confidence"], where, "confidence")))
+            confidence.append(float(parse_decimal(row["confidence"], where, "confidence")))
     try:
         return Segments(
             start_ns=np.array(starts, dtype=np.int64),
@@ -230,6 +237,22 @@ def read_frames(path: Path) -> list[str]:
     return labels
 
 
+def parse_decimal(text: str | None, where: str, column: str) -> Fraction:
+    """Read a plain decimal number exactly.
+
+    Args:
+        text: As found in a file.
+        where: File and line, for the message.
+        column: Name of the value, for the message.
+
+    Raises:
+        DatasetError: If it is anything else: empty, 1e3, nan, 1/3.
+    """
+    if not _DECIMAL.fullmatch(plain := (text or "").strip()):
+        raise DatasetError(f"{where}: {column} must be a plain decimal number, got {plain[:40]!r}")
+    return Fraction(plain)
+
+
 def first_seen(names: Iterable[str]) -> tuple[str, ...]:
     """Distinct names in order of first appearance."""
     return tuple(dict.fromkeys(names))
@@ -244,14 +267,8 @@ def _read_text(path: Path) -> str:
         raise DatasetError(f"{path}: can't be read as text ({error})") from None
 
 
-def _parse_decimal(text: str | None, where: str, column: str) -> Fraction:
-    if not _DECIMAL.fullmatch(plain := (text or "").strip()):
-        raise DatasetError(f"{where}: {column} must be a plain decimal number, got {plain[:40]!r}")
-    return Fraction(plain)
-
-
 def _parse_seconds(text: str | None, where: str, column: str) -> int:
-    time_ns = seconds_to_ns(_parse_decimal(text, where, column))
+    time_ns = seconds_to_ns(parse_decimal(text, where, column))
     if abs(time_ns) >= 2**62:
         raise DatasetError(f"{where}: {column} is {text} seconds, which is out of range")
     return time_ns

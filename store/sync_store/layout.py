@@ -140,9 +140,20 @@ def ensure_feature_set(store: Path, feature_set: FeatureSet) -> None:
             "trained_on": list(feature_set.trained_on),
         },
     )
-    attributes = read_attributes(store / feature_set.name)
-    stored = attributes.get("fingerprint")
-    if stored != feature_set.fingerprint:
+    check_feature_set(store, feature_set)
+
+
+def check_feature_set(store: Path, feature_set: FeatureSet) -> None:
+    """Check that a feature set, if the store has it, was made by the same recipe; nothing is written.
+
+    Raises:
+        FingerprintError: If the store's feature set of that name was made by another recipe.
+    """
+    folder = store / feature_set.name
+    if not (folder / METADATA).is_file():
+        return
+    attributes = read_attributes(folder)
+    if attributes.get("fingerprint") != feature_set.fingerprint:
         different = _differences(attributes.get("recipe", {}), feature_set.recipe)
         raise FingerprintError(
             f"{store}: feature set {feature_set.name} was made by another recipe ({different}). "

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sync_store.atomic import write_atomic, write_json
 from sync_store.config import from_table
-from sync_store.errors import DatasetError
+from sync_store.errors import DatasetError, ProjectError
 from sync_store.labels import Segments, read_segments, segments_to_csv
 from sync_store.names import check_name
 
@@ -81,6 +81,8 @@ def write_predictions(folder: Path, info: PredictionInfo, predicted: Mapping[str
         predicted: Segments by recording.
     """
     (folder / MANIFEST).unlink(missing_ok=True)
+    for old in folder.glob("*.csv"):
+        old.unlink()
     digests = {}
     for recording, segments in sorted(predicted.items()):
         content = segments_to_csv(segments)
@@ -108,7 +110,10 @@ def open_predictions(folder: Path) -> PredictionSet:
         raise DatasetError(f"{path}: isn't a manifest of predictions")
     if (version := table.pop("version", None)) != VERSION:
         raise DatasetError(f"{path}: has version {version}, this program reads version {VERSION}")
-    info = from_table(PredictionInfo, table, str(path))
+    try:
+        info = from_table(PredictionInfo, table, str(path))
+    except ProjectError as error:
+        raise DatasetError(str(error)) from None
     for recording in info.sha256 or {}:
         check_name(f"{path}: recording", recording, DatasetError)
     return PredictionSet(folder=folder, info=info)

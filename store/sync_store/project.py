@@ -15,6 +15,9 @@ PROJECT_FILE = "sync.toml"
 STAGES = ("extract", "train", "evaluate")
 """Sections that each stage reads for itself."""
 
+MAX_OFFSET_SECONDS = 1e9
+"""Thirty years: 64 bits of nanoseconds hold it with room to spare."""
+
 MAX_BYTES = 1 << 20
 """A project file is a page of text; anything larger is another file by mistake."""
 
@@ -34,6 +37,13 @@ class ViewConfig:
     def offset(self) -> Fraction:
         """`offset_seconds` as the decimal number that was written."""
         return Fraction(str(self.offset_seconds))
+
+    def __post_init__(self) -> None:
+        if not abs(self.offset_seconds) < MAX_OFFSET_SECONDS:
+            raise ValueError(
+                f"offset_seconds must be a number of seconds below {MAX_OFFSET_SECONDS:.0e}, "
+                f"got {self.offset_seconds}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +78,14 @@ class StoreConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunsConfig:
+    """Where training leaves its runs, and evaluation finds them."""
+
+    path: Path = Path("runs")
+    """Folder of all runs, relative to sync.toml."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Project:
     """A parsed sync.toml."""
 
@@ -75,6 +93,7 @@ class Project:
     dataset: DatasetConfig
     views: Mapping[str, ViewConfig]
     store: StoreConfig
+    runs: RunsConfig
     stages: Mapping[str, Mapping[str, Any]]
 
     @property
@@ -91,6 +110,11 @@ class Project:
     def store_path(self) -> Path:
         """Absolute folder of the feature store."""
         return self.folder / self.store.path
+
+    @property
+    def runs_path(self) -> Path:
+        """Absolute folder of the runs."""
+        return self.folder / self.runs.path
 
     def view(self, name: str) -> ViewConfig:
         """The view of that name.
@@ -155,12 +179,12 @@ def load_project(path: Path | None = None) -> Project:
     try:
         if file.stat().st_size > MAX_BYTES:
             raise ProjectError(f"{file}: is larger than {MAX_BYTES} bytes; expected a short TOML file")
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        table = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ProjectError(f"{file}: there is no such file") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ProjectError(f"{file}: can't be read as TOML ({error})") from None
-    known = ["dataset", "views", "store", *STAGES]
+    known = ["dataset", "views", "store", "runs", *STAGES]
     for section, content in table.items():
         if section not in known:
             raise ProjectError(f"{file}: unknown section [{section}]{suggest(section, known)}")
@@ -179,6 +203,7 @@ def load_project(path: Path | None = None) -> Project:
         dataset=from_table(DatasetConfig, table.get("dataset", {}), f"{file} [dataset]"),
         views=views,
         store=from_table(StoreConfig, table.get("store", {}), f"{file} [store]"),
+        runs=from_table(RunsConfig, table.get("runs", {}), f"{file} [runs]"),
         stages={name: table[name] for name in STAGES if name in table},
     )
 

@@ -35,8 +35,11 @@ def library_versions(names: Iterable[str]) -> dict[str, str]:
 def code_version() -> str:
     """This software's version, with the git commit where it runs from a checkout."""
     version = metadata.version("sync-tas")
-    git = ["git", "-C", str(Path(__file__).parent)]
+    here = Path(__file__)
+    git = ["git", "-C", str(here.parent)]
     try:
+        # Installed into an environment inside somebody's own checkout, this file isn't one of that checkout's.
+        subprocess.run([*git, "ls-files", "--error-unmatch", here.name], capture_output=True, check=True)
         commit = subprocess.run(
             [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
         )

@@ -26,6 +26,7 @@ from sync_store.layout import (
     read_attributes,
     recording_path,
 )
+from sync_store.shards import read_features, read_timestamps
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -149,11 +150,10 @@ class FeatureStore:
         self.attributes(feature_set, view, recording)
         folder = recording_path(self.path, feature_set, view, recording)
         try:
-            features = _array(folder / FEATURES)
-            timestamps = np.asarray(_array(folder / TIMESTAMPS)[:])
-            rows = np.asarray(features[:])
-        except StoreError:
-            raise
+            if (timestamps := read_timestamps(folder / TIMESTAMPS)) is None:
+                timestamps = np.asarray(_array(folder / TIMESTAMPS)[:])
+            if (rows := read_features(folder / FEATURES)) is None:
+                rows = np.asarray(_array(folder / FEATURES)[:])
         except Exception as error:  # a damaged array raises one of many errors of zarr's
             raise StoreError(
                 f"recording {recording}, view {view}: {folder} is damaged ({error}). "

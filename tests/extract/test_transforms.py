@@ -1,11 +1,13 @@
 """Preprocessing against PIL, which the published scripts use."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from sync_extract.transforms import OFFICIAL, PUBLISHED, Preprocessing
+from sync_extract.transforms import OFFICIAL, PUBLISHED, Preprocessing, resize_bytes, resize_floats
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -43,6 +45,23 @@ def test_presets_equal_pil_to_one_grey_level(preset: Preprocessing, size: tuple[
     levels = np.abs(ours - theirs) * np.array(preset.std)[:, None, None] * 255
     assert levels.max() <= 1.01
     assert levels.mean() < 0.1
+
+
+@pytest.mark.parametrize("resize", [resize_bytes, resize_floats])
+@pytest.mark.parametrize("interpolation", FILTERS)
+@pytest.mark.parametrize("size", [(84, 112), (256, 341), (120, 90), (119, 171)])
+def test_both_ways_to_resize_equal_pil_to_one_grey_level(
+    resize: Callable[[torch.Tensor, tuple[int, int], str], torch.Tensor],
+    interpolation: str,
+    size: tuple[int, int],
+) -> None:
+    """A GPU takes the one, a processor the other."""
+    frame = picture(119, 171)
+    expected = np.asarray(Image.fromarray(frame).resize(size[::-1], FILTERS[interpolation]))
+    resized = resize(torch.from_numpy(frame).permute(2, 0, 1)[None], size, interpolation)
+    difference = np.abs(resized[0].permute(1, 2, 0).double().numpy() - expected)
+    assert difference.max() <= 1
+    assert difference.mean() < 0.02
 
 
 def test_batch_equals_single() -> None:

@@ -1,13 +1,12 @@
 """Settings of training: section [train] of sync.toml, overridden by options."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 METHODS = ("exo-oracle", "ego-oracle", "no-adaptation", "feature", "tas", "feature-tas")
 """Rows of the paper's Table 1 for one backbone."""
 
-Selection = Literal["held-out", "last"]
+Selection = Literal["held-out", "last", "published-test-ego"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +24,8 @@ class FitConfig:
     batch_size: int = 20
     """Sequences. A101-TAS; the paper's own script uses 1."""
     selection: Selection = "held-out"
-    """Which epoch is kept: the best on recordings held out of the training split, or the last."""
+    """Which epoch is kept: the best on recordings held out of the training split; the last; or, as in the
+    published code, the best on the labelled ego videos of the test split, which makes the scores no test."""
     held_out: float = 0.15
     """Share of the training (or adaptation) recordings held out for selection. Ours."""
 
@@ -66,6 +66,15 @@ class AdapterFitConfig(FitConfig):
     """Paper, supplement A: "a number of hidden units equal to 1024"."""
     dropout: float = 0.1
     """Default of torch's transformer, which the paper's script uses."""
+    zoom: bool = True
+    """Draw the chunk size anew for each pair and epoch, the same for both views."""
+
+    def __post_init__(self) -> None:
+        FitConfig.__post_init__(self)
+        if self.selection == "published-test-ego":
+            raise ValueError(
+                'the adapter\'s selection must be "held-out" or "last": its loss needs no labels'
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +82,7 @@ class StudentConfig(FitConfig):
     """TAS model distillation (eq. 2)."""
 
     levels: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
-    """Levels that are matched, the paper's count: 1 is T/2, 5 is T/64, and 6 the final output. The paper's
+    """Levels that are matched, the paper's count: 1 is T/2, 5 is T/32, and 6 the final output. The paper's
     best row is 1-5, which leaves the last decoder block and the finest head without a gradient."""
     match: Literal["logits", "representations"] = "logits"
     """What is matched at a level: the heads' outputs, as the paper's script does, or their inputs."""
@@ -83,6 +92,8 @@ class StudentConfig(FitConfig):
     """Of the adapter, which is fine-tuned along (paper, supplement A)."""
     freeze_batch_norm: bool = False
     """Keep the teacher's batch statistics."""
+    zoom: bool = True
+    """Draw the chunk size anew for each pair and epoch, the same for both views."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +118,6 @@ class TrainConfig:
     """Source view; by default the first exo view of sync.toml."""
     ego: str | None = None
     """Target view; by default the first ego view of sync.toml."""
-    runs: Path = Path("runs")
-    """Folder of all runs, relative to sync.toml."""
     run: str = "main"
     """Name of this run."""
     seeds: tuple[int, ...] = (0,)
@@ -122,6 +131,8 @@ class TrainConfig:
     """Steps in a window; longer recordings are cut into several. A101-TAS."""
     standardize: bool = False
     """Subtract mean and divide by deviation of the source view's training rows. Not in the paper."""
+    tta_chunk_rows: tuple[int, ...] = ()
+    """Chunk sizes over which predictions are averaged (A101-TAS: 10, 17, 24); none for `chunk_rows` alone."""
     pad_to: int | None = None
     """Pad every sequence to this many steps (published: 1200); by default to the next multiple of 64."""
     tolerance_seconds: float | None = None

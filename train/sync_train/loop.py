@@ -8,7 +8,7 @@ import io
 import logging
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,15 +34,17 @@ State = dict[str, torch.Tensor]
 class Task(Protocol):
     """What is fitted, and on what."""
 
-    module: torch.nn.Module
-    """All that is trained or saved."""
     optimizers: list[torch.optim.Optimizer]
 
-    def train_epoch(self, epoch: int) -> dict[str, float]:
-        """Train for one epoch.
+    @property
+    def module(self) -> torch.nn.Module:
+        """All that is trained or saved."""
 
-        Returns:
-            Means to write in the journal, `loss` among them.
+    def losses(self, epoch: int) -> Iterator[dict[str, torch.Tensor]]:
+        """Compute the losses of an epoch's batches, one batch at a time, with the module as it then is.
+
+        Yields:
+            Scalars: `loss`, which is minimised, and what else the journal should tell.
         """
 
     def validate(self) -> dict[str, float]:
@@ -91,12 +93,12 @@ def fit(
         while state.next_epoch < config.max_epochs and not state.out_of_patience(config):
             epoch = state.next_epoch
             torch.manual_seed((seed << 20) + epoch)
-            values = task.train_epoch(epoch)
+            values = _train_epoch(task, epoch)
             if not torch.isfinite(torch.tensor(values["loss"])):
                 raise TrainingError(
                     f"{folder}: the loss of epoch {epoch} is {values['loss']}; try a smaller learning_rate"
                 )
-            if config.selection == "held-out":
+            if config.selection != "last":
                 values.update(task.validate())
                 if state.best is None or values["score"] > state.best_score:
                     state.best, state.best_score, state.best_epoch = (
@@ -118,6 +120,23 @@ def fit(
         score=state.best_score if state.best is not None else None,
         final_loss=state.loss,
     )
+
+
+def _train_epoch(task: Task, epoch: int) -> dict[str, float]:
+    """One step a batch; the mean of each loss over the batches."""
+    task.module.train()
+    totals: dict[str, float] = {}
+    num_batches = 0
+    for losses in task.losses(epoch):
+        for optimizer in task.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(losses["loss"])
+        for optimizer in task.optimizers:
+            optimizer.step()
+        for name, value in losses.items():
+            totals[name] = totals.get(name, 0.0) + value.item()
+        num_batches += 1
+    return {name: total / num_batches for name, total in totals.items()}
 
 
 @dataclass(kw_only=True)

@@ -14,7 +14,7 @@ import torch
 from sync_store.align import align
 from sync_store.datasets import Dataset
 from sync_store.errors import DatasetError
-from sync_store.labels import UNLABELED
+from sync_store.labels import UNLABELED, segments_to_csv
 from sync_store.reader import FeatureStore
 
 IGNORE = -100
@@ -55,10 +55,19 @@ class Pair:
 
 
 class Source:
-    """One feature set of a store, for the trainer."""
+    """One feature set of a store, for the trainer: each recording is read once and kept, as float16."""
 
-    def __init__(self, store: FeatureStore, feature_set: str) -> None:
+    def __init__(self, store: FeatureStore, feature_set: str, device: torch.device) -> None:
+        """Open a feature set.
+
+        Args:
+            store: Where it is.
+            feature_set: Its name.
+            device: Where rows are kept as long as they take no more than half of its free memory.
+        """
         self._store = store
+        self._device = device
+        self._kept: dict[tuple[str, str], Recording] = {}
         self.feature_set = feature_set
         attributes = store.feature_set(feature_set)
         self.fingerprint: str = attributes["fingerprint"]
@@ -74,6 +83,10 @@ class Source:
             digest.update("\n".join(parts).encode())
         return digest.hexdigest()
 
+    def complete_recordings(self, view: str) -> set[str]:
+        """Names of the recordings of a view that the store has whole."""
+        return set(self._store.recordings(self.feature_set, view))
+
     def recordings(self, view: str, names: Iterable[str]) -> list[Recording]:
         """Read recordings of one view.
 
@@ -81,12 +94,7 @@ class Source:
             IncompleteError: If one isn't in the store; the message says how to extract it.
             StoreError: If one is damaged.
         """
-        found = []
-        for name in names:
-            stored = self._store.read(self.feature_set, view, name)
-            rows_TD = torch.from_numpy(stored.features)
-            found.append(Recording(name=name, rows_TD=rows_TD, timestamps=stored.timestamps))
-        return found
+        return [self._recording(view, name) for name in names]
 
     def pairs(
         self,
@@ -115,12 +123,32 @@ class Source:
             pairs.append(
                 Pair(
                     name=name,
-                    exo_PD=of_exo.rows_TD[torch.from_numpy(joined.exo_rows)],
-                    ego_PD=of_ego.rows_TD[torch.from_numpy(joined.ego_rows)],
+                    exo_PD=_take(of_exo.rows_TD, joined.exo_rows),
+                    ego_PD=_take(of_ego.rows_TD, joined.ego_rows),
                     coverage=joined.coverage,
                 )
             )
         return pairs
+
+    def _recording(self, view: str, name: str) -> Recording:
+        if (view, name) not in self._kept:
+            stored = self._store.read(self.feature_set, view, name)
+            rows_TD = _place(torch.from_numpy(stored.features), self._device)
+            self._kept[view, name] = Recording(name=name, rows_TD=rows_TD, timestamps=stored.timestamps)
+        return self._kept[view, name]
+
+
+def _take(rows_TD: torch.Tensor, numbers: npt.NDArray[np.int64]) -> torch.Tensor:
+    """Rows by number; a view of the same memory where they are one stretch, as they mostly are."""
+    if numbers[-1] - numbers[0] + 1 == len(numbers):
+        return rows_TD[int(numbers[0]) : int(numbers[-1]) + 1]
+    return rows_TD[torch.from_numpy(numbers).to(rows_TD.device)]
+
+
+def _place(rows_TD: torch.Tensor, device: torch.device) -> torch.Tensor:
+    if device.type == "cuda" and 2 * rows_TD.nbytes < torch.cuda.mem_get_info(device)[0]:
+        return rows_TD.to(device)
+    return rows_TD
 
 
 def training_classes(dataset: Dataset, train: Iterable[str]) -> tuple[str, ...]:
@@ -139,6 +167,15 @@ def training_classes(dataset: Dataset, train: Iterable[str]) -> tuple[str, ...]:
     if not classes:
         raise DatasetError("no labels in the training split: there are no classes to learn")
     return classes
+
+
+def labels_digest(dataset: Dataset, names: Iterable[str]) -> str:
+    """SHA-256 over the labelled sequences of recordings."""
+    digest = hashlib.sha256()
+    for name in names:
+        for sequence in dataset.labeled(name):
+            digest.update(sequence.name.encode() + b"\0" + segments_to_csv(sequence.segments))
+    return digest.hexdigest()
 
 
 def label(recordings: Iterable[Recording], dataset: Dataset, classes: tuple[str, ...]) -> list[Labeled]:

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import torch
 
+from sync_store.errors import SyncError
+
 
 class Backbone(Protocol):
     """A frozen network that turns frames into features."""
@@ -46,10 +48,21 @@ class Placement:
 
     @classmethod
     def choose(cls, device: str = "auto", precision: str = "auto") -> "Placement":
-        """Resolve "auto": the first GPU if there is one; bfloat16 on it, float32 on a processor."""
+        """Resolve "auto": the first GPU if there is one; bfloat16 on it, float32 on a processor.
+
+        Raises:
+            SyncError: If there is no such device.
+        """
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        chosen = torch.device(device)
+        try:
+            chosen = torch.device(device)
+            torch.empty(1, device=chosen)
+        except (RuntimeError, AssertionError) as error:  # the latter from a torch built without CUDA
+            reason = str(error).partition("\n")[0]
+            raise SyncError(
+                f"device {device!r} can't be used ({reason}). Known: auto, cpu, cuda, cuda:0, cuda:1, …"
+            ) from None
         if precision == "auto":
             precision = "bfloat16" if chosen.type == "cuda" else "float32"
         return cls(device=chosen, dtype=getattr(torch, precision))

@@ -46,7 +46,7 @@ class Dataset(Protocol):
         """Classes that are neither trained on nor scored."""
 
     def recordings(self) -> list[str]:
-        """Every recording that has a video, a label file or a place in a split, sorted."""
+        """Every recording that has videos, sorted."""
 
     def video(self, recording: str, view: str) -> VideoSource:
         """The video of one view.

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sync_store.datasets.base import LabeledSequence, VideoSource
 from sync_store.errors import DatasetError, VideoError
-from sync_store.labels import read_frames, read_segments, segments_of_frames
+from sync_store.labels import parse_decimal, read_frames, read_segments, segments_of_frames
 from sync_store.names import check_name
 from sync_store.project import Project
 
@@ -104,15 +104,19 @@ class FolderDataset:
         if not path.is_file():
             have = sorted(file.stem for file in path.parent.glob("*.txt"))
             raise DatasetError(f"{path}: there is no such split; have: {', '.join(have) or 'none'}")
-        names = [line for line in _lines(path) if line]
-        if not names:
-            raise DatasetError(f"{path}: the split is empty; expected one recording a line")
-        for line, recording in enumerate(names, start=1):
+        first_line: dict[str, int] = {}
+        for line, recording in enumerate(_lines(path), start=1):
+            if not recording:
+                continue
             check_name(f"{path} line {line}: recording", recording, DatasetError)
-        if len(set(names)) < len(names):
-            twice = next(n for n in names if names.count(n) > 1)
-            raise DatasetError(f"{path}: recording {twice} is listed twice")
-        return names
+            if recording in first_line:
+                raise DatasetError(
+                    f"{path} line {line}: recording {recording} is in line {first_line[recording]} already"
+                )
+            first_line[recording] = line
+        if not first_line:
+            raise DatasetError(f"{path}: the split is empty; expected one recording a line")
+        return list(first_line)
 
     def classes(self) -> tuple[str, ...] | None:
         """The lines of classes.txt."""
@@ -131,17 +135,14 @@ class FolderDataset:
     @cached_property
     def _offsets(self) -> dict[tuple[str, str], Fraction]:
         path = self._root / "offsets.csv"
-        offsets = {}
+        offsets: dict[tuple[str, str], Fraction] = {}
         for line, row in _rows(path, ("recording", "view", "offset_seconds")):
-            text = row["offset_seconds"].strip()
-            try:
-                if len(text) > 32 or "e" in text.lower():
-                    raise ValueError(text)
-                offsets[row["recording"].strip(), row["view"].strip()] = Fraction(text)
-            except (ValueError, ZeroDivisionError):
+            key = row["recording"].strip(), row["view"].strip()
+            if key in offsets:
                 raise DatasetError(
-                    f"{path} line {line}: offset_seconds must be a decimal, got {text[:40]!r}"
-                ) from None
+                    f"{path} line {line}: a second offset of recording {key[0]}, view {key[1]}"
+                )
+            offsets[key] = parse_decimal(row["offset_seconds"], f"{path} line {line}", "offset_seconds")
         return offsets
 
     @cached_property
@@ -164,7 +165,15 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str
     """The rows of an optional CSV file with their line numbers; none if the file doesn't exist."""
     if not path.exists():
         return []
-    reader = csv.DictReader(io.StringIO("\n".join(_lines(path))))
+    try:
+        return _parse_rows(csv.DictReader(io.StringIO("\n".join(_lines(path)))), path, columns)
+    except csv.Error as error:
+        raise DatasetError(f"{path}: can't be read as CSV ({error})") from None
+
+
+def _parse_rows(
+    reader: "csv.DictReader[str]", path: Path, columns: tuple[str, ...]
+) -> list[tuple[int, dict[str, str]]]:
     if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
         raise DatasetError(f"{path}: no column {missing[0]!r}; expected {', '.join(columns)}")
     rows = []

@@ -1,0 +1,51 @@
+# What a newcomer needs; `make` alone lists the goals.
+
+PYTHON ?= python3
+OUT ?= demo-output
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint bench clean
+
+help: ## List the goals
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r goal text; do \
+	    printf 'make %-8s %s\n' "$$goal" "$$text"; done
+	@echo "PYTHON=python3.12 names another interpreter (3.11 or newer), OUT=folder another place for the demo."
+
+env: $(READY) ## Make the environment .venv with the tested versions of constraints.txt
+
+# Made again when dependencies change. Only constraints.txt says which torch; where it comes from, and so
+# whether it is the CPU's or CUDA's build of that version, is for pip's own configuration to say.
+# pip before 25.1 doesn't know --group.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "error: Python 3.11 or newer is needed, but $(PYTHON) is" \
+	        "$$($(PYTHON) --version 2>&1 || true). Name another one: make PYTHON=python3.12"; exit 1; } >&2
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet 'pip>=25.1'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[all]' --group dev
+	@touch $@
+
+demo: $(READY) ## Render the demo benchmark, run all stages on it, print the table
+	@$(BIN)/sync-demo run $(OUT)
+
+test: lint ## Run the checks of lint, then the tests
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2  # a thread a process: two processes fill two cores
+
+lint: $(READY) ## Check style, types, import contracts and the Dockerfile
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+
+bench: $(READY) ## Measure speed; results go to benchmarks/results
+	$(BIN)/python -m benchmarks.read_store
+	$(BIN)/python -m benchmarks.extraction
+	$(BIN)/python -m benchmarks.teacher_epoch
+
+clean: ## Delete the environment, caches and demo-output
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-output
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

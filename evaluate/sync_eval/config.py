@@ -1,0 +1,18 @@
+"""Settings of evaluation: section [evaluate] of sync.toml, overridden by options."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Protocol = Literal["masked", "published-concat"]
+
+PROTOCOLS: tuple[Protocol, ...] = ("masked", "published-concat")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """How predictions are scored."""
+
+    protocol: Protocol = "masked"
+    """What becomes of unlabeled and background frames. `masked`: not scored, and gaps in the segments of both
+    sides. `published-concat`: cut out and the rest joined, as the paper's scripts do (main_oracle.py:124-128);
+    neighbours of one class then merge, and lengths change."""

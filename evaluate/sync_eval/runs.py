@@ -1,0 +1,139 @@
+"""Rows of a result table: prediction sets found on disk, grouped over seeds, in the order of Table 1."""
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+from sync_eval.config import Protocol
+from sync_eval.metrics import Scores
+from sync_eval.scoring import ScoredSet, Truth, score_set
+from sync_store.errors import DatasetError
+from sync_store.predictions import PredictionInfo, PredictionSet, find_predictions
+
+ORACLES = ("exo-oracle", "ego-oracle")
+"""Trained and tested on one kind of view; Table 1 has them above the adaptation methods."""
+
+METHODS = (*ORACLES, "no-adaptation", "feature", "tas", "feature-tas")
+"""The paper's rows, in the order of Table 1. Other names come after them, sorted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Prediction sets that differ in their seed alone, in order of it."""
+
+    run: str
+    """Name of the run, with the folder it was found in where two runs share the name."""
+    sets: tuple[PredictionSet, ...]
+
+    @property
+    def info(self) -> PredictionInfo:
+        """Manifest of the lowest seed."""
+        return self.sets[0].info
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds, ascending."""
+        return tuple(found.info.seed for found in self.sets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row of the table."""
+
+    group: Group
+    scored: tuple[ScoredSet, ...]
+    """One for each seed."""
+
+    @cached_property
+    def scores(self) -> tuple[Scores, ...]:
+        """Scores of each seed."""
+        return tuple(scored.scores for scored in self.scored)
+
+    def mean(self, metric: str) -> float:
+        """Mean over seeds."""
+        return statistics.fmean(getattr(scores, metric) for scores in self.scores)
+
+    def deviation(self, metric: str) -> float | None:
+        """Sample standard deviation over seeds (n - 1); None for a single seed."""
+        values = [getattr(scores, metric) for scores in self.scores]
+        return statistics.stdev(values) if len(values) > 1 else None
+
+
+def find_groups(folders: Sequence[Path]) -> list[Group]:
+    """Find the finished prediction sets below folders.
+
+    Runs that share a name and a seed but lie below different ones of `folders` stay apart, named with the
+    folder.
+
+    Raises:
+        DatasetError: If a folder holds none, or one seed of a method twice.
+    """
+    below: dict[Path, tuple[Path, PredictionSet]] = {}
+    for folder in folders:
+        if not (found := find_predictions(folder)):
+            problem = "there are no finished runs in it" if folder.is_dir() else "there is no such folder"
+            raise DatasetError(f"{folder}: {problem}; train first with: sync-train")
+        for each in found:
+            below.setdefault(each.folder.resolve(), (folder, each))
+    times_seen = Counter((_key(each.info), each.info.seed) for _, each in below.values())
+    ambiguous = {key[0] for (key, _), times in times_seen.items() if times > 1 and len(folders) > 1}
+    sets: dict[tuple[str, ...], list[PredictionSet]] = defaultdict(list)
+    for folder, each in below.values():
+        run, *rest = _key(each.info)
+        sets[f"{run} ({folder})" if run in ambiguous else run, *rest].append(each)
+    made = [
+        Group(run=key[0], sets=tuple(sorted(of_key, key=lambda each: each.info.seed)))
+        for key, of_key in sets.items()
+    ]
+    for group in made:
+        _check_seeds(group)
+    return sorted(made, key=_table_order)
+
+
+def score_groups(groups: Iterable[Group], truths: Mapping[str, Truth], protocol: Protocol) -> list[Row]:
+    """Score each group against the truth of its split.
+
+    Raises:
+        DatasetError: See `score_set`.
+    """
+    return [
+        Row(
+            group=group,
+            scored=tuple(score_set(found, truths[found.info.split], protocol) for found in group.sets),
+        )
+        for group in groups
+    ]
+
+
+def _key(info: PredictionInfo) -> tuple[str, str, str, str, str]:
+    return (info.run, info.feature_set, info.method, info.view, info.split)
+
+
+def _check_seeds(group: Group) -> None:
+    for earlier, later in pairwise(group.sets):
+        if earlier.info.seed == later.info.seed:
+            raise DatasetError(
+                f"{earlier.folder} and {later.folder} both hold run {group.run}, method {group.info.method}, "
+                f"view {group.info.view}, seed {later.info.seed}. Move one away, or name the two run folders "
+                "as arguments to see them side by side"
+            )
+
+
+def _table_order(group: Group) -> tuple[bool, int, str, str, int, str, str]:
+    """Oracles by method, then blocks of one feature set and run, as in Table 1."""
+    info = group.info
+    is_oracle = info.method in ORACLES
+    method = METHODS.index(info.method) if info.method in METHODS else len(METHODS)
+    return (
+        not is_oracle,
+        method if is_oracle else 0,
+        info.feature_set,
+        group.run,
+        method,
+        info.method,
+        info.view,
+    )

@@ -1,0 +1,185 @@
+"""Result tables like the paper's Table 1: text, Markdown, CSV and JSON.
+
+Text and Markdown leave out what is equal in all rows and say it below; CSV and JSON hold everything.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from sync_eval.runs import ORACLES, Row
+
+COLUMNS = {"edit": "Edit", "f1_10": "F1@10", "f1_25": "F1@25", "f1_50": "F1@50", "mof": "MoF"}
+"""Metrics of Table 1 in its order, and their headings."""
+
+MEASURES = (*COLUMNS, "f1_10_mean", "f1_25_mean", "f1_50_mean", "coverage")
+"""Metrics that CSV and JSON hold."""
+
+_DAGGER = "†"
+_MARKDOWN = re.compile(r"([\\|<\[\]*`])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """A table as headings and cells, without a file form."""
+
+    headings: tuple[str, ...]
+    num_names: int
+    """Columns before the numbers."""
+    cells: tuple[tuple[str, ...], ...]
+    block_ends: tuple[bool, ...]
+    """For each row, whether a line follows it."""
+    footnotes: tuple[str, ...]
+
+
+def to_text(rows: Sequence[Row], protocol: str, width: int | None = None) -> str:
+    """A table for terminals and plain text.
+
+    Args:
+        rows: In the order they shall have.
+        protocol: What was scored, for the footnotes.
+        width: Columns of the terminal; by default the table is as wide as it needs to be.
+    """
+    layout = _lay_out(rows, protocol)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for index, heading in enumerate(layout.headings):
+        if index < layout.num_names:
+            table.add_column(Text(heading), overflow="fold", no_wrap=True)
+        else:
+            table.add_column(Text(heading), overflow="fold", justify="right", min_width=len(heading))
+    for cells, block_end in zip(layout.cells, layout.block_ends, strict=True):
+        # Text, not str: names such as "[red]" are shown as they are
+        table.add_row(*map(Text, cells), end_section=block_end)
+    out = io.StringIO()
+    console = Console(file=out, width=10_000, color_system=None)
+    if width is None:
+        width = Measurement.get(console, console.options, table).maximum
+    console.print(table, width=width)
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    return "\n".join([*lines, "", *layout.footnotes]) + "\n"
+
+
+def to_markdown(rows: Sequence[Row], protocol: str) -> str:
+    """A GitHub-flavoured Markdown table, names escaped."""
+    layout = _lay_out(rows, protocol)
+    rule = ["---" if index < layout.num_names else "---:" for index in range(len(layout.headings))]
+    lines = [layout.headings, rule, *([_escaped(cell) for cell in cells] for cells in layout.cells)]
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return table + "".join(f"\n{_escaped(note)}\n" for note in layout.footnotes)
+
+
+def to_csv(rows: Sequence[Row], protocol: str) -> str:
+    """One line a row, means and standard deviations in columns of their own; `seeds` joined by spaces."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = ("run", "feature_set", "method", "view", "kind", "split", "trained_on", "protocol", "seeds")
+    measures = [name for metric in MEASURES for name in (metric, f"{metric}_sd")]
+    writer.writerow([*names, *measures, "num_sequences", "num_frames"])
+    for row in rows:
+        table = _row_table(row)
+        sd = table["sd"] or {}
+        joined = {
+            "protocol": protocol,
+            "trained_on": "; ".join(table["trained_on"]),
+            "seeds": " ".join(map(str, table["seeds"])),
+        }
+        values = [value for metric in MEASURES for value in (table[metric], sd.get(metric))]
+        cells = [joined.get(name, table.get(name)) for name in names]
+        writer.writerow([*cells, *values, table["num_sequences"], table["num_frames"]])
+    return out.getvalue()
+
+
+def to_json(rows: Sequence[Row], protocol: str, notes: Sequence[str]) -> str:
+    """Everything: means, standard deviations, and the scores of each seed."""
+    document = {"protocol": protocol, "rows": [_row_table(row) for row in rows], "notes": list(notes)}
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _row_table(row: Row) -> dict[str, Any]:
+    info, seeds = row.group.info, row.group.seeds
+    return {
+        "run": row.group.run,
+        "feature_set": info.feature_set,
+        "method": info.method,
+        "view": info.view,
+        "kind": info.kind,
+        "split": info.split,
+        "trained_on": list(info.trained_on),
+        "settings": dict(info.protocol or {}),
+        "seeds": list(seeds),
+        **{metric: row.mean(metric) for metric in MEASURES},
+        "sd": {metric: row.deviation(metric) for metric in MEASURES} if len(seeds) > 1 else None,
+        "num_sequences": row.scores[0].num_sequences,
+        "num_frames": row.scores[0].num_frames,
+        "per_seed": [
+            {"seed": seed, "folder": str(scored.prediction_set.folder), **asdict(scores)}
+            for seed, scored, scores in zip(seeds, row.scored, row.scores, strict=True)
+        ],
+    }
+
+
+def _lay_out(rows: Sequence[Row], protocol: str) -> _Layout:
+    columns = {
+        "method": [f"{row.group.info.method}{_DAGGER * bool(row.group.info.trained_on)}" for row in rows],
+        "run": [row.group.run for row in rows],
+        "features": [row.group.info.feature_set for row in rows],
+        "view": [row.group.info.view for row in rows],
+        "split": [row.group.info.split for row in rows],
+        "seeds": [str(len(row.group.seeds)) for row in rows],
+    }
+    optional = ("run", "features", "split", "seeds")
+    shared = [name for name in optional if len(set(columns[name])) == 1]
+    shown = [name for name in columns if name not in shared]
+    numbers = [[*(_number(row, metric) for metric in COLUMNS), f"{row.mean('coverage'):.1%}"] for row in rows]
+    return _Layout(
+        headings=(*shown, *COLUMNS.values(), "coverage"),
+        num_names=len(shown),
+        cells=tuple(
+            (*(columns[name][index] for name in shown), *cells) for index, cells in enumerate(numbers)
+        ),
+        block_ends=(*(_block(row) != _block(below) for row, below in pairwise(rows)), False),
+        footnotes=_footnotes(rows, protocol, {name: columns[name][0] for name in shared}),
+    )
+
+
+def _number(row: Row, metric: str) -> str:
+    deviation = row.deviation(metric)
+    return f"{row.mean(metric):.2f}" + ("" if deviation is None else f" ± {deviation:.2f}")
+
+
+def _block(row: Row) -> tuple[str, ...]:
+    """Rows of one block stand together: oracles of a kind, or one run's methods."""
+    info = row.group.info
+    return (info.method,) if info.method in ORACLES else (row.group.run, info.feature_set)
+
+
+def _footnotes(rows: Sequence[Row], protocol: str, shared: dict[str, str]) -> tuple[str, ...]:
+    words = ("run", "features", "split")
+    said = [f"{word} {shared[word]}" for word in words if word in shared]
+    sizes = {(row.scores[0].num_sequences, row.scores[0].num_frames) for row in rows}
+    if len(sizes) == 1:
+        num_sequences, num_frames = sizes.pop()
+        said.append(f"sequences {num_sequences}; frames {num_frames}")
+    notes = [f"{'; '.join([*said, f'protocol {protocol}'])}."]
+    if any(len(row.group.seeds) > 1 for row in rows):
+        over = f"over {shared['seeds']} seeds" if "seeds" in shared else "over seeds"
+        notes.append(f"Mean ± standard deviation {over}.")
+    for seen in dict.fromkeys(row.group.info.trained_on for row in rows if row.group.info.trained_on):
+        features = dict.fromkeys(r.group.info.feature_set for r in rows if r.group.info.trained_on == seen)
+        notes.append(f"{_DAGGER} The backbone of {', '.join(features)} was trained on: {'; '.join(seen)}.")
+    return tuple(notes)
+
+
+def _escaped(text: str) -> str:
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.splitlines()))

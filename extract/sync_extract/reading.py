@@ -1,0 +1,164 @@
+"""One video read ahead of the backbone, in a thread of its own, with a short queue of decoded batches."""
+
+import queue
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sync_extract.coverage import check_coverage
+from sync_extract.decode import Grid, VideoProbe, decode_frames, probe, sample_grid
+from sync_extract.plan import Job
+from sync_store.errors import VideoError
+from sync_store.layout import FeatureSet, recording_path
+from sync_store.provenance import file_digest
+from sync_store.writer import RecordingWriter, delete_recording
+
+QUEUE_BATCHES = 3
+"""Decoded batches waiting per video."""
+
+BATCH_BYTES = 128 << 20
+"""A decoded batch is at most about this large: 4K video is decoded a few frames at a time."""
+
+Frames = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to run the pipeline."""
+
+    store: Path
+    fps: Fraction | None
+    batch_size: int
+    workers: int
+    min_coverage: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A video whose rows and times are known, with its place in the store."""
+
+    video: VideoProbe
+    grid: Grid
+    writer: RecordingWriter
+
+
+class Reading:
+    """One video being prepared and decoded; begins at once."""
+
+    def __init__(
+        self, job: Job, feature_set: FeatureSet, settings: Settings, run_provenance: Mapping[str, Any]
+    ) -> None:
+        self.job = job
+        self._feature_set = feature_set
+        self._settings = settings
+        self._run_provenance = run_provenance
+        self._queue: queue.Queue[Frames | BaseException | None] = queue.Queue(maxsize=QUEUE_BATCHES)
+        self._prepared: Future[Prepared] = Future()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"decode {job.name}", daemon=True)
+        self._thread.start()
+
+    def prepared(self) -> Prepared:
+        """Wait until rows and times are known; raises what went wrong before."""
+        return self._prepared.result()
+
+    def batches(self) -> Iterator[Frames]:
+        """Decoded batches in order; raises what went wrong in decoding them."""
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def stop(self) -> None:
+        """End the thread, whether or not it is done."""
+        self._stopped.set()
+        while self._thread.is_alive():
+            try:
+                self._queue.get(timeout=0.05)
+            except queue.Empty:
+                continue
+
+    def _run(self) -> None:
+        try:
+            prepared = self._prepare()
+        except BaseException as error:  # handed to the caller's thread, which raises it
+            self._prepared.set_exception(error)
+            return
+        self._prepared.set_result(prepared)
+        try:
+            self._decode(prepared)
+            self._put(None)
+        except BaseException as error:  # likewise
+            self._put(error)
+
+    def _prepare(self) -> Prepared:
+        source, settings = self.job.source, self._settings
+        video = probe(source.path)
+        grid = sample_grid(video, fps=settings.fps, offset=source.offset, clock=source.clock)
+        check_coverage(video, grid, num_rows=len(grid), fps=settings.fps, min_coverage=settings.min_coverage)
+        provenance = {**self._source_provenance(video, grid), **self._run_provenance}
+        if self.job.state == "redo":
+            delete_recording(
+                recording_path(settings.store, self._feature_set.name, source.view, source.recording)
+            )
+        writer = RecordingWriter(
+            settings.store,
+            self._feature_set,
+            source.view,
+            source.recording,
+            timestamps=grid.timestamps,
+            provenance=provenance,
+        )
+        return Prepared(video=video, grid=grid, writer=writer)
+
+    def _source_provenance(self, video: VideoProbe, grid: Grid) -> dict[str, Any]:
+        source = self.job.source
+        try:
+            sha256 = file_digest(source.path)
+        except OSError as error:
+            raise VideoError(f"{source.path}: reading failed: {error.strerror}. Check the disk") from None
+        return {
+            "source": {
+                "file_name": source.path.name,
+                "size_bytes": video.size_bytes,
+                "sha256": sha256,
+                "offset_seconds": str(source.offset),
+                "clock": source.clock,
+                **video.summary(),
+            },
+            "grid": {
+                "num_rows": len(grid),
+                "num_missing": grid.num_missing,
+                "num_unused_frames": video.num_frames - len(grid),
+            },
+        }
+
+    def _decode(self, prepared: Prepared) -> None:
+        """Queue the frames of the rows still to come, in batches that never straddle two shards.
+
+        A batch is a power of two, as the rows of a shard are wherever there are several; so an interrupted
+        extraction goes on with the very batches of an uninterrupted one.
+        """
+        video, writer = prepared.video, prepared.writer
+        frame_bytes = video.width * video.height * 3
+        most = max(1, min(self._settings.batch_size, BATCH_BYTES // frame_bytes, writer.shard_rows))
+        frame_index = prepared.grid.frame_index[writer.next_row :]
+        for frames in decode_frames(video, frame_index, batch_frames=1 << (most.bit_length() - 1)):
+            if not self._put(frames):
+                return
+
+    def _put(self, item: Frames | BaseException | None) -> bool:
+        while not self._stopped.is_set():
+            try:
+                self._queue.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False

@@ -1,0 +1,137 @@
+"""Models on disk: our own as config.json and model.safetensors, and the field's published C2F-TCN checkpoints."""
+
+import json
+import pickle
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save
+
+from sync_store.atomic import write_atomic, write_json
+from sync_store.config import from_table
+from sync_store.errors import TrainingError
+from sync_train.batches import Windowing
+from sync_train.models.adapter import Adapter, AdapterConfig
+from sync_train.models.c2f_tcn import C2FTCN
+from sync_train.models.segmenter import Segmenter, Standardizer
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmenterInfo:
+    """What a saved model needs besides its weights."""
+
+    feature_set: str
+    fingerprint: str
+    """Of the feature set that it was trained on."""
+    feature_dim: int
+    classes: tuple[str, ...]
+    windowing: Windowing
+    adapter: AdapterConfig | None = None
+
+    def build(self) -> Segmenter:
+        """A new model of these sizes."""
+        return Segmenter(
+            Standardizer(self.feature_dim),
+            C2FTCN(feature_dim=self.feature_dim, num_classes=len(self.classes)),
+            None if self.adapter is None else Adapter(self.adapter),
+        )
+
+
+def save_segmenter(folder: Path, model: Segmenter, info: SegmenterInfo) -> None:
+    """Write a model, the weights first."""
+    save_weights(folder / WEIGHTS, model)
+    write_json(folder / CONFIG, asdict(info))
+
+
+def load_segmenter(folder: Path) -> tuple[Segmenter, SegmenterInfo]:
+    """Load a model, on the CPU and in evaluation mode.
+
+    Raises:
+        TrainingError: If the folder holds no model, or its two files don't fit each other.
+    """
+    try:
+        table = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise TrainingError(f"{folder}: holds no model ({CONFIG} is missing)") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise TrainingError(f"{folder / CONFIG}: can't be read as JSON ({error})") from None
+    if not isinstance(table, dict):
+        raise TrainingError(f"{folder / CONFIG}: isn't a model's config")
+    info = from_table(SegmenterInfo, table, str(folder / CONFIG))
+    model = info.build()
+    load_weights(folder / WEIGHTS, model)
+    return model.eval(), info
+
+
+def save_weights(path: Path, module: torch.nn.Module) -> None:
+    """Write all weights of a module as safetensors, atomically."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    write_atomic(path, save(weights))
+
+
+def load_weights(path: Path, module: torch.nn.Module) -> None:
+    """Read all weights of a module.
+
+    Raises:
+        TrainingError: If the file is missing, damaged, or doesn't have just the module's weights.
+    """
+    try:
+        module.load_state_dict(load_file(path))
+    except (OSError, safetensors.SafetensorError, RuntimeError) as error:
+        raise TrainingError(f"{path}: can't be loaded ({error}); train anew with --overwrite") from None
+
+
+def load_published_c2f(path: Path) -> C2FTCN:
+    """Load a published C2F-TCN checkpoint; its sizes are read off the weights.
+
+    The repositories of C2F-TCN, Assembly101 and the paper save a plain state dictionary with `torch.save`;
+    one inside {"state_dict": …}, names that begin with "module." and safetensors are understood too. Pickled
+    code is never executed.
+
+    Returns:
+        The network in evaluation mode.
+
+    Raises:
+        TrainingError: If the file is no such checkpoint; the message names the first weight that is wrong.
+    """
+    weights = _read_published(path)
+    weights = {name.removeprefix("module."): value for name, value in weights.items()}
+    try:
+        feature_dim = weights["inc.conv.conv.0.weight"].shape[1]
+        num_classes = weights["outcc.conv.weight"].shape[0]
+    except (KeyError, AttributeError, IndexError):
+        raise TrainingError(
+            f"{path}: isn't a C2F-TCN checkpoint: it lacks inc.conv.conv.0.weight or outcc.conv.weight"
+        ) from None
+    network = C2FTCN(feature_dim=feature_dim, num_classes=num_classes)
+    weights.setdefault("weights", network.state_dict()["weights"])
+    try:
+        network.load_state_dict(weights)
+    except (RuntimeError, TypeError) as error:
+        first = str(error).splitlines()[1:2] or [str(error)]
+        raise TrainingError(f"{path}: isn't a C2F-TCN checkpoint ({first[0].strip()})") from None
+    return network.eval()
+
+
+def _read_published(path: Path) -> dict[str, Any]:
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise TrainingError(f"{path}: there is no such file") from None
+    except pickle.UnpicklingError:
+        raise TrainingError(
+            f"{path}: holds pickled code, which is never executed. Save its state dictionary alone: "
+            "torch.save(model.state_dict(), PATH)"
+        ) from None
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, safetensors.SafetensorError) as error:
+        raise TrainingError(f"{path}: can't be read as a checkpoint ({error})") from None
+    content = content.get("state_dict", content) if isinstance(content, dict) else {}
+    return {str(name): value for name, value in content.items()}

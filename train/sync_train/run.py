@@ -1,0 +1,260 @@
+"""One seed of a run: teacher, oracle, adapter and students, and their predictions on the test split.
+
+    <runs>/<run>/seed-<n>/{teacher, ego-oracle, adapter, tas, feature-tas}/   a model and its journal each
+    <runs>/<run>/seed-<n>/predictions/<method>/<view>/                        what sync-eval scores
+
+Labels of exo training recordings are read for the teacher, of ego ones for the ego oracle. No label of an
+adaptation pair or of a test recording is read, unless the published protocol's selection is asked for by name.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sync_store.predictions import MANIFEST, PredictionInfo, open_predictions, write_predictions
+from sync_train.checkpoint import SegmenterInfo
+from sync_train.config import FitConfig
+from sync_train.models.adapter import Adapter, AdapterConfig
+from sync_train.models.segmenter import Segmenter
+from sync_train.pooling import pool_rows
+from sync_train.predict import row_probabilities, segments_of_probabilities
+from sync_train.selection import hold_out, score_model
+from sync_train.sequences import label, labels_digest
+from sync_train.setting import Setting
+from sync_train.stage import Stage, Watcher
+from sync_train.tasks.distillation import FeatureDistillationTask, PairBatches, TASDistillationTask
+from sync_train.tasks.segmentation import SegmentationTask
+
+PREDICT_RECORDINGS = 32
+"""Recordings whose windows share batches in prediction."""
+
+
+class SeedRun:
+    """All stages and predictions of one seed; each stage is done once, whoever needs it."""
+
+    def __init__(self, setting: Setting, folder: Path, seed: int, watcher: Watcher) -> None:
+        self._setting = setting
+        self._folder = folder
+        self._seed = seed
+        self._watcher = watcher
+        self._models: dict[str, Segmenter] = {}
+        self._keys: dict[str, str] = {}
+
+    def model(self, method: str) -> Segmenter:
+        """The trained model of a method, trained now if it isn't yet."""
+        stage = {"exo-oracle": "teacher", "no-adaptation": "teacher", "feature": "adapter"}.get(
+            method, method
+        )
+        if stage not in self._models:
+            self._models[stage] = self._make(stage)
+        return self._models[stage]
+
+    def predict(self, method: str) -> None:
+        """Write the predictions of a method on the test split, unless they are there already."""
+        setting, config = self._setting, self._setting.config
+        view = setting.exo if method == "exo-oracle" else setting.ego
+        model = self.model(method)
+        folder = self._folder / "predictions" / method / view
+        test = setting.splits["test"]
+        protocol = self._protocol(method, view)
+        if (folder / MANIFEST).exists() and open_predictions(folder).info.protocol == protocol:
+            return
+        segments = {}
+        for start in range(0, len(test), PREDICT_RECORDINGS):
+            recordings = setting.source.recordings(view, test[start : start + PREDICT_RECORDINGS])
+            probabilities = row_probabilities(
+                model,
+                [recording.rows_TD for recording in recordings],
+                setting.windowing,
+                chunk_rows=config.tta_chunk_rows,
+            )
+            for recording, of_rows_TK in zip(recordings, probabilities, strict=True):
+                segments[recording.name] = segments_of_probabilities(recording, of_rows_TK, setting.classes)
+        info = PredictionInfo(
+            run=config.run,
+            seed=self._seed,
+            method=method,
+            view=view,
+            kind="exo" if method == "exo-oracle" else "ego",
+            split=config.splits.test,
+            feature_set=setting.source.feature_set,
+            trained_on=setting.source.trained_on,
+            classes=setting.classes,
+            protocol=protocol,
+        )
+        write_predictions(folder, info, segments)
+
+    def _make(self, name: str) -> Segmenter:
+        if name == "teacher":
+            return self._supervised(name, self._setting.exo)
+        if name == "ego-oracle":
+            return self._supervised(name, self._setting.ego)
+        if name == "adapter":
+            return self._adapter()
+        return self._student(name, adapted=name == "feature-tas")
+
+    def _supervised(self, name: str, view: str) -> Segmenter:
+        setting, config = self._setting, self._setting.config
+        train = setting.splits["train"]
+        info = self._info(None)
+        stage = self._stage(
+            name,
+            config.teacher,
+            features=self._digest(view, train),
+            labels=labels_digest(setting.dataset, train),
+            classes=setting.classes,
+            standardize=config.standardize,
+        )
+
+        def make_task(model: Segmenter) -> SegmentationTask:
+            learn, score = self._selection(config.teacher, view)
+            recordings = setting.source.recordings(view, learn)
+            if config.standardize:
+                model.standardizer.fit(pool_rows(r.rows_TD, config.chunk_rows) for r in recordings)
+            labeled = label(recordings, setting.dataset, setting.classes)
+            return SegmentationTask(
+                model, labeled, config.teacher, setting.windowing, seed=self._seed, score=score
+            )
+
+        with torch.random.fork_rng():
+            torch.manual_seed(self._seed)
+            model = info.build().to(setting.device)
+        return stage.run(model, info, make_task, self._watcher)
+
+    def _adapter(self) -> Segmenter:
+        config = self._setting.config.adapter
+        sizes = AdapterConfig(
+            feature_dim=self._setting.source.feature_dim,
+            num_layers=config.num_layers,
+            num_heads=config.num_heads,
+            ffn_dim=config.ffn_dim,
+            dropout=config.dropout,
+        )
+        teacher = self.model("exo-oracle")
+        stage = self._stage("adapter", config, pairs=self._pairs_digest(), teacher=self._keys["teacher"])
+        with torch.random.fork_rng():
+            torch.manual_seed(self._seed)
+            model = Segmenter(teacher.standardizer, teacher.c2f_tcn, Adapter(sizes).to(self._setting.device))
+
+        def make_task(model: Segmenter) -> FeatureDistillationTask:
+            learn, held_out = self._pair_batches(config, zoom=config.zoom)
+            return FeatureDistillationTask(model, learn, held_out, config)
+
+        return stage.run(model, self._info(sizes), make_task, self._watcher)
+
+    def _student(self, name: str, *, adapted: bool) -> Segmenter:
+        config = self._setting.config.student
+        teacher = self.model("exo-oracle")
+        start = self.model("feature") if adapted else teacher
+        stage = self._stage(
+            name,
+            config,
+            pairs=self._pairs_digest(),
+            teacher=self._keys["teacher"],
+            **({"adapter": self._keys["adapter"]} if adapted else {}),
+        )
+
+        def make_task(model: Segmenter) -> TASDistillationTask:
+            learn, held_out = self._pair_batches(config, zoom=config.zoom)
+            score: PairBatches | Callable[[Segmenter], dict[str, float]] | None = held_out
+            if config.selection == "published-test-ego":
+                score = self._published_score()
+            return TASDistillationTask(model, teacher, learn, score, config)
+
+        info = self._info(None if start.adapter is None else start.adapter.config)
+        model = copy.deepcopy(start).requires_grad_(True)
+        return stage.run(model, info, make_task, self._watcher)
+
+    def _stage(self, name: str, config: FitConfig, **inputs: Any) -> Stage:
+        table = {
+            "stage": name,
+            "seed": self._seed,
+            "config": asdict(config),
+            "windowing": asdict(self._setting.windowing),
+            **inputs,
+        }
+        stage = Stage(name=name, folder=self._folder / name, seed=self._seed, config=config, inputs=table)
+        self._keys[name] = stage.key
+        return stage
+
+    def _info(self, adapter: AdapterConfig | None) -> SegmenterInfo:
+        source = self._setting.source
+        return SegmenterInfo(
+            feature_set=source.feature_set,
+            fingerprint=source.fingerprint,
+            feature_dim=source.feature_dim,
+            classes=self._setting.classes,
+            windowing=self._setting.windowing,
+            adapter=adapter,
+        )
+
+    def _selection(
+        self, config: FitConfig, view: str
+    ) -> tuple[list[str], Callable[[Segmenter], dict[str, float]] | None]:
+        """Recordings to learn from, and the score that selects an epoch."""
+        setting, train = self._setting, self._setting.splits["train"]
+        if config.selection == "last":
+            return train, None
+        if config.selection == "published-test-ego":
+            return train, self._published_score()
+        learn, held_out = hold_out(train, config.held_out, self._seed)
+        labeled = label(setting.source.recordings(view, held_out), setting.dataset, setting.classes)
+        return learn, lambda model: score_model(model, labeled, setting.windowing)
+
+    def _published_score(self) -> Callable[[Segmenter], dict[str, float]]:
+        """Score on the ego test split, as the paper's scripts select even the exo teacher."""
+        setting = self._setting
+        recordings = setting.source.recordings(setting.ego, setting.splits["test"])
+        labeled = label(recordings, setting.dataset, setting.classes)
+        return lambda model: score_model(model, labeled, setting.windowing)
+
+    def _pair_batches(self, config: FitConfig, *, zoom: bool) -> tuple[PairBatches, PairBatches | None]:
+        setting = self._setting
+        learn, held_out = setting.splits["adapt"], None
+        if config.selection == "held-out":
+            learn, held_out = hold_out(learn, config.held_out, self._seed)
+        return (
+            self._batches_of(learn, config, zoom),
+            None if held_out is None else self._batches_of(held_out, config, zoom=False),
+        )
+
+    def _batches_of(self, names: list[str], config: FitConfig, zoom: bool) -> PairBatches:
+        setting = self._setting
+        tolerance = setting.config.tolerance_seconds
+        pairs = setting.source.pairs(
+            setting.exo,
+            setting.ego,
+            names,
+            tolerance_ns=None if tolerance is None else round(tolerance * 1e9),
+            min_coverage=setting.config.min_coverage,
+        )
+        return PairBatches(
+            pairs, config, setting.windowing, zoom=zoom, seed=self._seed, device=setting.device
+        )
+
+    def _digest(self, view: str, names: list[str]) -> str:
+        return self._setting.source.digest(view, names)
+
+    def _pairs_digest(self) -> list[str]:
+        """Of both views; and the settings by which they are joined."""
+        setting, adapt = self._setting, self._setting.splits["adapt"]
+        joined = f"tolerance {setting.config.tolerance_seconds}, coverage {setting.config.min_coverage}"
+        return [self._digest(setting.exo, adapt), self._digest(setting.ego, adapt), joined]
+
+    def _protocol(self, method: str, view: str) -> Mapping[str, str | int | float | bool]:
+        """What a reader of a table should know, and all that decides the predictions."""
+        setting, config = self._setting, self._setting.config
+        stage = {"exo-oracle": "teacher", "no-adaptation": "teacher", "feature": "adapter"}.get(
+            method, method
+        )
+        fitted = {"teacher": config.teacher, "ego-oracle": config.teacher, "adapter": config.adapter}
+        return {
+            "model": self._keys[stage],
+            "features": self._digest(view, setting.splits["test"]),
+            "selection": fitted.get(stage, config.student).selection,
+            "tta_chunk_rows": ", ".join(map(str, config.tta_chunk_rows)),
+        }

@@ -1,0 +1,110 @@
+"""One stage's folder: what it was made from, its journal and checkpoint, and its result, written last.
+
+A stage that is finished with the same inputs isn't done again; one that was interrupted goes on.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from sync_store.atomic import write_json
+from sync_store.errors import TrainingError
+from sync_train.checkpoint import WEIGHTS, SegmenterInfo, load_weights, save_segmenter
+from sync_train.config import FitConfig
+from sync_train.loop import CHECKPOINT, Task, fit
+from sync_train.models.segmenter import Segmenter
+
+INPUTS = "inputs.json"
+RESULT = "result.json"
+
+
+class Watcher(Protocol):
+    """Who wants to know how far training is."""
+
+    def started(self, stage: str, seed: int, max_epochs: int) -> None:
+        """A stage begins, or goes on."""
+
+    def epoch(self, epoch: int, values: Mapping[str, float]) -> None:
+        """An epoch of it is done."""
+
+    def finished(self, result: Mapping[str, Any], again: bool) -> None:
+        """The stage is done; `again` if it had been done before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A fit with a folder of its own."""
+
+    name: str
+    """`teacher`, `ego-oracle`, `adapter`, `tas` or `feature-tas`."""
+    folder: Path
+    seed: int
+    config: FitConfig
+    inputs: Mapping[str, Any]
+    """All that decides the result, as JSON values: config, digests of the data, keys of earlier stages."""
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of the inputs; stands for this stage in the inputs of later ones."""
+        return hashlib.sha256(json.dumps(dict(self.inputs), sort_keys=True).encode()).hexdigest()
+
+    def run(
+        self,
+        model: Segmenter,
+        info: SegmenterInfo,
+        make_task: Callable[[Segmenter], Task],
+        watcher: Watcher,
+    ) -> Segmenter:
+        """Fit, go on with a fit, or take the finished one.
+
+        Args:
+            model: As it is before the fit; gets the fitted weights.
+            info: Written beside the weights.
+            make_task: Called only where there is something left to fit: it may read data.
+            watcher: Told what happens.
+
+        Raises:
+            TrainingError: If the folder was made from other inputs.
+        """
+        self._claim()
+        watcher.started(self.name, self.seed, self.config.max_epochs)
+        if (self.folder / RESULT).exists():
+            load_weights(self.folder / WEIGHTS, model)
+            watcher.finished(json.loads((self.folder / RESULT).read_text(encoding="utf-8")), again=True)
+            return model
+        fitted = fit(make_task(model), self.config, self.folder, seed=self.seed, on_epoch=watcher.epoch)
+        save_segmenter(self.folder, model, info)
+        write_json(self.folder / RESULT, asdict(fitted))
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        watcher.finished(asdict(fitted), again=False)
+        return model
+
+    def _claim(self) -> None:
+        path = self.folder / INPUTS
+        wanted = json.loads(json.dumps(dict(self.inputs)))
+        if not path.exists():
+            if self.folder.exists():
+                shutil.rmtree(self.folder)
+            write_json(path, wanted)
+            return
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise TrainingError(f"{path}: can't be read as JSON; train anew with --overwrite") from None
+        if found != wanted:
+            raise TrainingError(
+                f"{self.folder}: was trained with {_first_difference(found, wanted)}. Choose another name with "
+                "--run, or train anew with --overwrite"
+            )
+
+
+def _first_difference(found: Any, wanted: Any, where: str = "") -> str:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in sorted({*found, *wanted}):
+            if found.get(key) != wanted.get(key):
+                return _first_difference(found.get(key), wanted.get(key), f"{where}.{key}" if where else key)
+    return f"{where} = {found!r}, now {wanted!r}"

@@ -1,0 +1,1 @@
+"""What is fitted on what: each a `sync_train.loop.Task`."""

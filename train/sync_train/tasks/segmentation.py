@@ -1,0 +1,83 @@
+"""Supervised segmentation: the teacher on labelled exo videos, the oracle on labelled ego videos.
+
+Axes: B sequences, L padded steps, D feature width, K classes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from sync_train.batches import Batch, Draw, Windowing, draw_batches, split_windows, stack
+from sync_train.config import TeacherConfig
+from sync_train.ensemble import ensemble_probabilities
+from sync_train.losses.segmentation import cross_entropy, smoothing
+from sync_train.models.segmenter import Segmenter
+from sync_train.pooling import pool_classes, pool_rows
+from sync_train.sequences import Labeled
+
+
+class SegmentationTask:
+    """Cross-entropy and smoothing of the ensemble's probabilities."""
+
+    def __init__(
+        self,
+        model: Segmenter,
+        recordings: Sequence[Labeled],
+        config: TeacherConfig,
+        windowing: Windowing,
+        *,
+        seed: int,
+        score: Callable[[Segmenter], dict[str, float]] | None,
+    ) -> None:
+        """Set up a fit.
+
+        Args:
+            model: On the device where it is to be trained.
+            recordings: What is learnt from; rows may lie on any device.
+            config: Rates, smoothing, zoom.
+            windowing: Windows and chunks.
+            seed: Decides the order of the windows and their zoom.
+            score: Scores the model on held-out recordings, `score` among its values; None where the last epoch
+                is kept.
+        """
+        self.module = model
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        ]
+        self._recordings = recordings
+        self._config = config
+        self._windowing = windowing
+        self._seed = seed
+        self._score = score
+        self._windows = split_windows([len(r.classes_T) for r in recordings], windowing.window_rows)
+
+    def losses(self, epoch: int) -> Iterator[dict[str, torch.Tensor]]:
+        """See `Task`."""
+        for draw in draw_batches(
+            self._windows,
+            self._windowing,
+            zoom=self._config.zoom,
+            batch_size=self._config.batch_size,
+            seed=self._seed,
+            epoch=epoch,
+        ):
+            batch = self._batch(draw)
+            assert batch.classes_BL is not None
+            probabilities_BKL = ensemble_probabilities(self.module(batch.rows_BLD, batch.valid_BL).logits)
+            entropy = cross_entropy(probabilities_BKL, batch.classes_BL)
+            flicker = self._config.smoothing * smoothing(probabilities_BKL, batch.valid_BL)
+            yield {"loss": entropy + flicker, "cross_entropy": entropy, "smoothing": flicker}
+
+    def validate(self) -> dict[str, float]:
+        """See `Task`."""
+        assert self._score is not None
+        return self._score(self.module)
+
+    def _batch(self, draw: Draw) -> Batch:
+        num_classes = self.module.c2f_tcn.num_classes
+        rows, classes = [], []
+        for window, size in zip(draw.windows, draw.chunk_rows, strict=True):
+            labeled, part = self._recordings[window.index], slice(window.start, window.stop)
+            rows.append(pool_rows(labeled.recording.rows_TD[part], size))
+            classes.append(pool_classes(labeled.classes_T[part], size, num_classes))
+        return stack(rows, draw.steps, self.module.device, classes)
