@@ -20,9 +20,10 @@ env: $(READY) ## Make the environment .venv with the tested versions of constrai
 # whether it is the CPU's or CUDA's build of that version, is for pip's own configuration to say.
 # pip before 25.1 doesn't know --group.
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	    echo "error: Python 3.11 or newer is needed, but $(PYTHON) is" \
-	        "$$($(PYTHON) --version 2>&1 || true). Name another one: make PYTHON=python3.12"; exit 1; } >&2
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "error: Python 3.11 or newer is needed, but \`$(PYTHON) --version\` says:" \
+	        "$$($(PYTHON) --version 2>&1 | head -n 1). Name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing the versions of constraints.txt into .venv; this takes a few minutes and about 2 GB."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet 'pip>=25.1'
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[all]' --group dev

@@ -122,7 +122,7 @@ class PlainLoop:
     def epoch(self) -> None:
         """Train for one epoch, always with the draws of the trainer's first."""
         self.network.train()
-        order = np.random.default_rng([SEED, 0]).permutation(len(self._windows)).tolist()
+        order = np.random.default_rng([SEED, 0, len(self._windows)]).permutation(len(self._windows)).tolist()
         for first in range(0, len(order), CONFIG.batch_size):
             pooled = [self._padded(number) for number in order[first : first + CONFIG.batch_size]]
             rows_BDL = torch.stack([torch.from_numpy(rows.T) for rows, _ in pooled])

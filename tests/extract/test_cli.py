@@ -54,7 +54,8 @@ def tree(folder: Path) -> dict[str, str]:
 
 def environment(**more: str) -> dict[str, str]:
     plain = {key: value for key, value in os.environ.items() if not key.startswith(("SYNC_", "HF_"))}
-    return {**plain, **more}
+    # threads that wait for each other take long where other work runs beside the tests
+    return {**plain, "OMP_NUM_THREADS": "1", **more}
 
 
 def run(folder: Path, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
@@ -364,8 +365,8 @@ def test_verify_and_ls_refuse_what_is_not_there(lab: Path, invoke: Invoke) -> No
         assert result.exit_code == 1 and "there is no feature store here. Make it with" in result.stderr
 
 
-SMALL_SHARDS = {"CHUNK_BYTES": 8 << 10, "SHARD_BYTES": 32 << 10}
-"""Chunks of 16 rows of 192 values, shards of 64, so that 300 rows make five."""
+SMALL_SHARDS = {"CHUNK_BYTES": 4 << 10, "SHARD_BYTES": 16 << 10}
+"""Chunks of 8 rows of 192 values, shards of 32, so that 240 rows make eight."""
 
 IN_SMALL_SHARDS = (
     "import sync_store.layout as layout\n"
@@ -389,6 +390,16 @@ def interrupt(folder: Path, number: signal.Signals, shard: int) -> "subprocess.C
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As in the processes: the order of sums depends on it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_killed_in_the_middle_and_started_again_gives_the_same_bytes(
     tmp_path: Path, make_video: Callable[..., Path], invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -396,13 +407,13 @@ def test_killed_in_the_middle_and_started_again_gives_the_same_bytes(
     for folder in folders:
         folder.mkdir()
         (folder / "sync.toml").write_text(PROJECT)
-        make_video(folder / "videos/r1/e4.mp4", "hevc-open", count=300)
+        make_video(folder / "videos/r1/e4.mp4", "hevc-open", count=240)
     for name, value in SMALL_SHARDS.items():
         monkeypatch.setattr(f"sync_store.layout.{name}", value)
     options = ("--view", "e4", "--fps", "native", "--batch-size", "16")
     assert invoke(folders[0], *options).exit_code == 0
     expected = tree(folders[0] / "features.zarr")
-    assert sum("/features/c/" in name for name in expected) == 5
+    assert sum("/features/c/" in name for name in expected) == 8
 
     killed = interrupt(folders[1], signal.SIGKILL, shard=0)
     assert killed.returncode == -signal.SIGKILL
@@ -417,5 +428,5 @@ def test_killed_in_the_middle_and_started_again_gives_the_same_bytes(
     result = invoke(folders[1], *options)
     assert result.exit_code == 0, result.stderr
     computed = int(result.stderr.split("e4/r1: ")[1].split(" frames")[0])
-    assert computed <= 300 - 3 * 64
+    assert computed <= 240 - 3 * 32
     assert tree(folders[1] / "features.zarr") == expected

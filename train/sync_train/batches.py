@@ -137,7 +137,8 @@ def draw_batches(
             for number, window in enumerate(windows)
         ]
     lengths = [windowing.padded_steps(w.num_rows, size) for w, size in zip(windows, sizes, strict=True)]
-    for numbers in group_by_length(lengths, batch_size, np.random.default_rng([seed, epoch])):
+    shuffle = np.random.default_rng([seed, epoch, len(windows)])  # no window has that number
+    for numbers in group_by_length(lengths, batch_size, shuffle):
         yield Draw(
             windows=[windows[number] for number in numbers],
             chunk_rows=[sizes[number] for number in numbers],

@@ -131,7 +131,8 @@ def _read_published(path: Path) -> dict[str, Any]:
             f"{path}: holds pickled code, which is never executed. Save its state dictionary alone: "
             "torch.save(model.state_dict(), PATH)"
         ) from None
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, safetensors.SafetensorError) as error:
-        raise TrainingError(f"{path}: can't be read as a checkpoint ({error})") from None
+    except Exception as error:  # a file that is no checkpoint raises one of many errors
+        reason = str(error) or type(error).__name__
+        raise TrainingError(f"{path}: can't be read as a checkpoint ({reason})") from None
     content = content.get("state_dict", content) if isinstance(content, dict) else {}
-    return {str(name): value for name, value in content.items()}
+    return {str(name): value for name, value in content.items()} if isinstance(content, dict) else {}

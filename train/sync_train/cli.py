@@ -1,9 +1,8 @@
 """The command `sync-train`."""
 
-import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -21,9 +20,6 @@ from sync_store.errors import ProjectError, TrainingError
 from sync_store.names import check_name
 from sync_store.project import Project, load_project
 from sync_train.config import METHODS, TrainConfig
-
-if TYPE_CHECKING:
-    from sync_train.setting import Setting
 
 
 @click.group(
@@ -45,7 +41,7 @@ if TYPE_CHECKING:
 @click.option("--exo", help="Source view [default: the first exo view].")
 @click.option("--ego", help="Target view [default: the first ego view].")
 @click.option("--device", help="auto, cpu, cuda, cuda:1 …")
-@click.option("--overwrite", is_flag=True, help="Train anew what is there already.")
+@click.option("--overwrite", is_flag=True, help="Train anew what the methods have there already.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @json_option
 @click.version_option(package_name="sync-tas")
@@ -95,45 +91,20 @@ def train(project: Project, config: TrainConfig, *, overwrite: bool, quiet: bool
     """
     from sync_train.progress import show_progress
     from sync_train.run import SeedRun
-    from sync_train.setting import check_features, make_setting
+    from sync_train.setting import check_setting, make_setting
 
     setting = make_setting(project, config)
-    check_features(setting, config.methods)
+    check_setting(setting)
     folders = {seed: project.runs_path / config.run / f"seed-{seed}" for seed in config.seeds}
     with show_progress(quiet=quiet) as watcher:
         for seed, folder in folders.items():
-            if overwrite and folder.exists():
-                shutil.rmtree(folder)
             seed_run = SeedRun(setting, folder, seed, watcher)
+            if overwrite:
+                seed_run.delete(config.methods)
             for method in config.methods:
                 try:
                     seed_run.predict(method)
                 except TrainingError as error:
                     raise TrainingError(f"{method}: {error}") from None
             write_json(folder / "config.json", asdict(config))
-            write_json(folder / "provenance.json", _provenance(project, setting))
     return folders
-
-
-def _provenance(project: Project, setting: "Setting") -> dict[str, Any]:
-    import torch
-
-    from sync_store.provenance import code_version, library_versions, machine
-
-    device = str(setting.device)
-    if setting.device.type == "cuda":
-        device = f"{device} {torch.cuda.get_device_name(setting.device)}"
-    return {
-        "store": str(project.store_path),
-        "feature_set": setting.source.feature_set,
-        "fingerprint": setting.source.fingerprint,
-        "trained_on": list(setting.source.trained_on),
-        "exo": setting.exo,
-        "ego": setting.ego,
-        "splits": setting.splits,
-        "classes": list(setting.classes),
-        "code": code_version(),
-        "libraries": library_versions(["torch", "numpy", "zarr", "safetensors"]),
-        "machine": machine(),
-        "device": device,
-    }

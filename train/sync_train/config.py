@@ -1,12 +1,22 @@
 """Settings of training: section [train] of sync.toml, overridden by options."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 METHODS = ("exo-oracle", "ego-oracle", "no-adaptation", "feature", "tas", "feature-tas")
 """Rows of the paper's Table 1 for one backbone."""
 
+DISTILLED = ("feature", "tas", "feature-tas")
+"""Those of them that learn from adaptation pairs."""
+
 Selection = Literal["held-out", "last", "published-test-ego"]
+
+CHECKPOINT_SECONDS = 20.0
+"""Least time between two checkpoints of a fit."""
+
+MAX_SEED = 2**32 - 1
+"""As numpy's seeds have it; with the epoch it still fits torch's 64 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +40,14 @@ class FitConfig:
     """Share of the training (or adaptation) recordings held out for selection. Ours."""
 
     def __post_init__(self) -> None:
-        if self.learning_rate <= 0 or self.weight_decay < 0:
-            raise ValueError("learning_rate must be above 0 and weight_decay not below")
-        if min(self.max_epochs, self.patience, self.batch_size) < 1:
-            raise ValueError("max_epochs, patience and batch_size must be at least 1")
+        if not (0 < self.learning_rate < math.inf and 0 <= self.weight_decay < math.inf):
+            raise ValueError(
+                "learning_rate must be above 0 and weight_decay at least 0, "
+                f"got {self.learning_rate} and {self.weight_decay}"
+            )
+        for name in ("max_epochs", "patience", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 < self.held_out < 1:
             raise ValueError(f"held_out must lie between 0 and 1, got {self.held_out}")
 
@@ -46,6 +60,11 @@ class TeacherConfig(FitConfig):
     """Weight of the smoothing term. A101-TAS main.py; C2F-TCN's own script has 0.15."""
     zoom: bool = True
     """Draw the chunk size anew for each sequence and epoch (A101-TAS dataset.py)."""
+
+    def __post_init__(self) -> None:
+        FitConfig.__post_init__(self)
+        if not 0 <= self.smoothing < math.inf:
+            raise ValueError(f"smoothing must be at least 0, got {self.smoothing}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +90,11 @@ class AdapterFitConfig(FitConfig):
 
     def __post_init__(self) -> None:
         FitConfig.__post_init__(self)
+        for name in ("num_layers", "num_heads", "ffn_dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must lie from 0 to below 1, got {self.dropout}")
         if self.selection == "published-test-ego":
             raise ValueError(
                 'the adapter\'s selection must be "held-out" or "last": its loss needs no labels'
@@ -94,6 +118,15 @@ class StudentConfig(FitConfig):
     """Keep the teacher's batch statistics."""
     zoom: bool = True
     """Draw the chunk size anew for each pair and epoch, the same for both views."""
+
+    def __post_init__(self) -> None:
+        FitConfig.__post_init__(self)
+        if not self.levels or len(set(self.levels)) < len(self.levels):
+            raise ValueError(f"levels must name one level or more, each once, got {list(self.levels)}")
+        if bad := [level for level in self.levels if level not in range(1, 7)]:
+            raise ValueError(f"levels go from 1 to 6, got {bad[0]}")
+        if not 0 < self.adapter_learning_rate < math.inf:
+            raise ValueError(f"adapter_learning_rate must be above 0, got {self.adapter_learning_rate}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +172,8 @@ class TrainConfig:
     """Rows of two views further apart aren't paired; by default half a period."""
     min_coverage: float = 0.5
     """A pair of views with a smaller share of joined rows is refused."""
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    """A fit that is killed loses about this much work at the most; 0 saves after every epoch."""
     splits: SplitNames = field(default_factory=SplitNames)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     adapter: AdapterFitConfig = field(default_factory=AdapterFitConfig)
@@ -147,11 +182,20 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if unknown := [method for method in self.methods if method not in METHODS]:
             raise ValueError(f"unknown method {unknown[0]!r}; known: {', '.join(METHODS)}")
-        if self.chunk_rows < 1 or self.max_chunks < 1:
-            raise ValueError("chunk_rows and max_chunks must be at least 1")
-        if not self.seeds or min(self.seeds) < 0:
-            raise ValueError(f"seeds must be whole numbers from 0, got {list(self.seeds)}")
+        if not self.methods:
+            raise ValueError(f"methods must name one or more of {', '.join(METHODS)}")
+        if not self.seeds or not all(0 <= seed <= MAX_SEED for seed in self.seeds):
+            raise ValueError(f"seeds must be whole numbers from 0 to {MAX_SEED}, got {list(self.seeds)}")
+        for name in ("chunk_rows", "max_chunks"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if any(size < 1 for size in self.tta_chunk_rows):
+            raise ValueError(f"tta_chunk_rows must be at least 1 each, got {list(self.tta_chunk_rows)}")
         if self.pad_to is not None and self.pad_to < self.max_chunks:
             raise ValueError(f"pad_to must be at least max_chunks {self.max_chunks}, got {self.pad_to}")
-        if bad := [level for level in self.student.levels if level not in range(1, 7)]:
-            raise ValueError(f"student.levels go from 1 to 6, got {bad[0]}")
+        if self.tolerance_seconds is not None and not 0 <= self.tolerance_seconds < math.inf:
+            raise ValueError(f"tolerance_seconds must be at least 0, got {self.tolerance_seconds}")
+        if not 0 <= self.min_coverage <= 1:
+            raise ValueError(f"min_coverage must lie from 0 to 1, got {self.min_coverage}")
+        if not self.checkpoint_seconds >= 0:
+            raise ValueError(f"checkpoint_seconds must be at least 0, got {self.checkpoint_seconds}")

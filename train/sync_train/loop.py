@@ -6,6 +6,7 @@ so that one that was killed and resumed ends with the weights of one that wasn't
 
 import io
 import logging
+import math
 import pickle
 import time
 from collections.abc import Callable, Iterator
@@ -17,16 +18,13 @@ import torch
 
 from sync_store.atomic import write_atomic
 from sync_store.errors import TrainingError
-from sync_train.config import FitConfig
+from sync_train.config import CHECKPOINT_SECONDS, FitConfig
 from sync_train.journal import Journal
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.pt"
 JOURNAL = "journal.jsonl"
-
-CHECKPOINT_SECONDS = 20.0
-"""A kill loses about this much work at the most."""
 
 State = dict[str, torch.Tensor]
 
@@ -73,6 +71,7 @@ def fit(
     folder: Path,
     *,
     seed: int,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, values: None,
 ) -> FitResult:
     """Train, resuming from a checkpoint in `folder` if there is one.
@@ -82,10 +81,11 @@ def fit(
         config: Epochs, patience, selection.
         folder: Where checkpoint and journal are kept.
         seed: With the epoch it decides every random number of torch's (dropout).
+        checkpoint_seconds: Least time from one checkpoint to the next.
         on_epoch: Told each epoch's values.
 
     Raises:
-        TrainingError: If the loss isn't a number any more.
+        TrainingError: If the loss or the score isn't a number any more.
     """
     state = _load(folder / CHECKPOINT, task) or _Progress()
     saved_at = time.monotonic()
@@ -94,22 +94,15 @@ def fit(
             epoch = state.next_epoch
             torch.manual_seed((seed << 20) + epoch)
             values = _train_epoch(task, epoch)
-            if not torch.isfinite(torch.tensor(values["loss"])):
-                raise TrainingError(
-                    f"{folder}: the loss of epoch {epoch} is {values['loss']}; try a smaller learning_rate"
-                )
             if config.selection != "last":
                 values.update(task.validate())
-                if state.best is None or values["score"] > state.best_score:
-                    state.best, state.best_score, state.best_epoch = (
-                        _copy(task.module),
-                        values["score"],
-                        epoch,
-                    )
+            _check_finite(values, folder, epoch)
+            if config.selection != "last" and (state.best is None or values["score"] > state.best_score):
+                state.best, state.best_score, state.best_epoch = _copy(task.module), values["score"], epoch
             state.next_epoch, state.loss = epoch + 1, values["loss"]
             journal.write(epoch=epoch, **values)
             on_epoch(epoch, values)
-            if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+            if time.monotonic() - saved_at >= checkpoint_seconds:
                 _save(folder / CHECKPOINT, task, state)
                 saved_at = time.monotonic()
     if state.best is not None:
@@ -137,6 +130,14 @@ def _train_epoch(task: Task, epoch: int) -> dict[str, float]:
             totals[name] = totals.get(name, 0.0) + value.item()
         num_batches += 1
     return {name: total / num_batches for name, total in totals.items()}
+
+
+def _check_finite(values: dict[str, float], folder: Path, epoch: int) -> None:
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"{folder}: {name} of epoch {epoch + 1} is {value}. Try a smaller learning_rate"
+            )
 
 
 @dataclass(kw_only=True)

@@ -8,7 +8,8 @@ adaptation pair or of a test recording is read, unless the published protocol's 
 """
 
 import copy
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,22 @@ from sync_train.predict import row_probabilities, segments_of_probabilities
 from sync_train.selection import hold_out, score_model
 from sync_train.sequences import label, labels_digest
 from sync_train.setting import Setting
-from sync_train.stage import Stage, Watcher
+from sync_train.stage import Stage, Watcher, delete_stage
 from sync_train.tasks.distillation import FeatureDistillationTask, PairBatches, TASDistillationTask
 from sync_train.tasks.segmentation import SegmentationTask
 
 PREDICT_RECORDINGS = 32
 """Recordings whose windows share batches in prediction."""
+
+STAGES = {
+    "exo-oracle": ("teacher",),
+    "ego-oracle": ("ego-oracle",),
+    "no-adaptation": ("teacher",),
+    "feature": ("teacher", "adapter"),
+    "tas": ("teacher", "tas"),
+    "feature-tas": ("teacher", "adapter", "feature-tas"),
+}
+"""What is fitted for each method, in order. The method's model is the last."""
 
 
 class SeedRun:
@@ -46,12 +57,20 @@ class SeedRun:
 
     def model(self, method: str) -> Segmenter:
         """The trained model of a method, trained now if it isn't yet."""
-        stage = {"exo-oracle": "teacher", "no-adaptation": "teacher", "feature": "adapter"}.get(
-            method, method
-        )
+        stage = STAGES[method][-1]
         if stage not in self._models:
             self._models[stage] = self._make(stage)
         return self._models[stage]
+
+    def delete(self, methods: Iterable[str]) -> None:
+        """Delete predictions and stages of methods, also the stages that they share with others."""
+        for method in methods:
+            predictions = self._folder / "predictions" / method
+            for manifest in predictions.rglob(MANIFEST):
+                manifest.unlink()  # first, so that a rest is never taken for finished
+            shutil.rmtree(predictions, ignore_errors=True)
+            for name in STAGES[method]:
+                delete_stage(self._folder / name)
 
     def predict(self, method: str) -> None:
         """Write the predictions of a method on the test split, unless they are there already."""
@@ -108,6 +127,7 @@ class SeedRun:
             labels=labels_digest(setting.dataset, train),
             classes=setting.classes,
             standardize=config.standardize,
+            **self._selected_on(config.teacher),
         )
 
         def make_task(model: Segmenter) -> SegmentationTask:
@@ -126,14 +146,7 @@ class SeedRun:
         return stage.run(model, info, make_task, self._watcher)
 
     def _adapter(self) -> Segmenter:
-        config = self._setting.config.adapter
-        sizes = AdapterConfig(
-            feature_dim=self._setting.source.feature_dim,
-            num_layers=config.num_layers,
-            num_heads=config.num_heads,
-            ffn_dim=config.ffn_dim,
-            dropout=config.dropout,
-        )
+        config, sizes = self._setting.config.adapter, self._setting.adapter
         teacher = self.model("exo-oracle")
         stage = self._stage("adapter", config, pairs=self._pairs_digest(), teacher=self._keys["teacher"])
         with torch.random.fork_rng():
@@ -156,6 +169,7 @@ class SeedRun:
             pairs=self._pairs_digest(),
             teacher=self._keys["teacher"],
             **({"adapter": self._keys["adapter"]} if adapted else {}),
+            **self._selected_on(config),
         )
 
         def make_task(model: Segmenter) -> TASDistillationTask:
@@ -177,7 +191,15 @@ class SeedRun:
             "windowing": asdict(self._setting.windowing),
             **inputs,
         }
-        stage = Stage(name=name, folder=self._folder / name, seed=self._seed, config=config, inputs=table)
+        stage = Stage(
+            name=name,
+            folder=self._folder / name,
+            seed=self._seed,
+            config=config,
+            inputs=table,
+            provenance=self._setting.provenance,
+            checkpoint_seconds=self._setting.config.checkpoint_seconds,
+        )
         self._keys[name] = stage.key
         return stage
 
@@ -239,22 +261,34 @@ class SeedRun:
     def _digest(self, view: str, names: list[str]) -> str:
         return self._setting.source.digest(view, names)
 
-    def _pairs_digest(self) -> list[str]:
+    def _pairs_digest(self) -> dict[str, Any]:
         """Of both views; and the settings by which they are joined."""
         setting, adapt = self._setting, self._setting.splits["adapt"]
-        joined = f"tolerance {setting.config.tolerance_seconds}, coverage {setting.config.min_coverage}"
-        return [self._digest(setting.exo, adapt), self._digest(setting.ego, adapt), joined]
+        return {
+            "exo": self._digest(setting.exo, adapt),
+            "ego": self._digest(setting.ego, adapt),
+            "tolerance_seconds": setting.config.tolerance_seconds,
+            "min_coverage": setting.config.min_coverage,
+        }
+
+    def _selected_on(self, config: FitConfig) -> dict[str, Any]:
+        """Digests of what the published protocol selects on, besides what is learnt from."""
+        if config.selection != "published-test-ego":
+            return {}
+        setting, test = self._setting, self._setting.splits["test"]
+        return {
+            "test_features": self._digest(setting.ego, test),
+            "test_labels": labels_digest(setting.dataset, test),
+        }
 
     def _protocol(self, method: str, view: str) -> Mapping[str, str | int | float | bool]:
         """What a reader of a table should know, and all that decides the predictions."""
         setting, config = self._setting, self._setting.config
-        stage = {"exo-oracle": "teacher", "no-adaptation": "teacher", "feature": "adapter"}.get(
-            method, method
-        )
         fitted = {"teacher": config.teacher, "ego-oracle": config.teacher, "adapter": config.adapter}
+        selections = {name: fitted.get(name, config.student).selection for name in STAGES[method]}
         return {
-            "model": self._keys[stage],
+            "model": self._keys[STAGES[method][-1]],
             "features": self._digest(view, setting.splits["test"]),
-            "selection": fitted.get(stage, config.student).selection,
+            "selection": ", ".join(f"{name} {selection}" for name, selection in selections.items()),
             "tta_chunk_rows": ", ".join(map(str, config.tta_chunk_rows)),
         }

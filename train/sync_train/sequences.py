@@ -68,6 +68,7 @@ class Source:
         self._store = store
         self._device = device
         self._kept: dict[tuple[str, str], Recording] = {}
+        self.store_path = store.path
         self.feature_set = feature_set
         attributes = store.feature_set(feature_set)
         self.fingerprint: str = attributes["fingerprint"]
@@ -188,7 +189,10 @@ def label(recordings: Iterable[Recording], dataset: Dataset, classes: tuple[str,
     for recording in recordings:
         sequences = dataset.labeled(recording.name)
         if not sequences:
-            raise DatasetError(f"recording {recording.name} is in the training split but has no labels")
+            raise DatasetError(
+                f"recording {recording.name} has no labels, but is to be learnt from or selected on. Label it, "
+                "or take it out of its split"
+            )
         ids = np.full(len(recording.timestamps), UNLABELED, dtype=np.int64)
         for sequence in sequences:
             strange = set(sequence.segments.labels) - {*classes, *dataset.background}

@@ -2,15 +2,19 @@
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import combinations
+from typing import Any
 
 import torch
 
 from sync_store.datasets import Dataset, open_dataset
 from sync_store.errors import DatasetError, IncompleteError, ProjectError
 from sync_store.project import Project
+from sync_store.provenance import code_version, library_versions, machine
 from sync_store.reader import FeatureStore
 from sync_train.batches import Windowing
-from sync_train.config import TrainConfig
+from sync_train.config import DISTILLED, TrainConfig
+from sync_train.models.adapter import AdapterConfig
 from sync_train.sequences import Source, training_classes
 
 
@@ -34,15 +38,36 @@ class Setting:
         return Windowing(chunk_rows=c.chunk_rows, max_chunks=c.max_chunks, pad_to=c.pad_to)
 
     @cached_property
-    def splits(self) -> dict[str, list[str]]:
-        """Recordings of train, adapt and test.
+    def adapter(self) -> AdapterConfig:
+        """Sizes of the adapter.
 
         Raises:
-            DatasetError: If a recording is in two of them.
+            ProjectError: If they don't suit the width of the features.
         """
-        names = self.config.splits
-        splits = {kind: self.dataset.split(name) for kind, name in asdict(names).items()}
-        for a, b in (("train", "adapt"), ("train", "test"), ("adapt", "test")):
+        c = self.config.adapter
+        try:
+            return AdapterConfig(
+                feature_dim=self.source.feature_dim,
+                num_layers=c.num_layers,
+                num_heads=c.num_heads,
+                ffn_dim=c.ffn_dim,
+                dropout=c.dropout,
+            )
+        except ValueError as error:
+            raise ProjectError(f"[train.adapter]: {error}") from None
+
+    @cached_property
+    def splits(self) -> dict[str, list[str]]:
+        """Recordings of train and test, and of adapt where a method learns from pairs.
+
+        Raises:
+            DatasetError: If there is no such split, or a recording is in two of them.
+        """
+        names = asdict(self.config.splits)
+        if not {*self.config.methods} & {*DISTILLED}:
+            del names["adapt"]
+        splits = {kind: self.dataset.split(name) for kind, name in names.items()}
+        for a, b in combinations(splits, 2):
             if both := sorted({*splits[a]} & {*splits[b]}):
                 raise DatasetError(
                     f"recording {both[0]} is in the splits of {a} and of {b}; they must be disjoint"
@@ -54,6 +79,27 @@ class Setting:
         """What is learnt."""
         return training_classes(self.dataset, self.splits["train"])
 
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """What to record beside what is made."""
+        device = str(self.device)
+        if self.device.type == "cuda":
+            device = f"{device} {torch.cuda.get_device_name(self.device)}"
+        return {
+            "store": str(self.source.store_path),
+            "feature_set": self.source.feature_set,
+            "fingerprint": self.source.fingerprint,
+            "trained_on": list(self.source.trained_on),
+            "exo": self.exo,
+            "ego": self.ego,
+            "splits": self.splits,
+            "classes": list(self.classes),
+            "code": code_version(),
+            "libraries": library_versions(["torch", "numpy", "zarr", "safetensors"]),
+            "machine": machine(),
+            "device": device,
+        }
+
 
 def make_setting(project: Project, config: TrainConfig) -> Setting:
     """Open dataset and store, and choose views, feature set and device where the config leaves them open.
@@ -61,13 +107,7 @@ def make_setting(project: Project, config: TrainConfig) -> Setting:
     Raises:
         SyncError: If one of them doesn't exist.
     """
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        where = torch.device(device)
-    except RuntimeError:
-        raise ProjectError(f"device must be auto, cpu, cuda or cuda:N, got {device!r}") from None
+    where = _device(config.device)
     extract = project.stage("extract")
     feature_set = (
         config.feature_set or extract.get("feature_set") or extract.get("backbone") or "dinov2-large"
@@ -82,6 +122,21 @@ def make_setting(project: Project, config: TrainConfig) -> Setting:
     )
 
 
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ProjectError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}") from None
+    try:
+        torch.zeros((), device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ProjectError(f"device {name!r} can't be used here ({reason}). Try --device auto") from None
+    return device
+
+
 def _view(project: Project, name: str | None, kind: str) -> str:
     if name is not None:
         if project.view(name).kind != kind:
@@ -93,25 +148,18 @@ def _view(project: Project, name: str | None, kind: str) -> str:
     return views[0]
 
 
-def check_features(setting: Setting, methods: tuple[str, ...]) -> None:
-    """Find out before the first epoch whether all features that the methods need are in the store.
+def check_setting(setting: Setting) -> None:
+    """Find out before the first epoch whether the methods have all that they need.
 
     Raises:
-        IncompleteError: Naming the views and recordings that are missing, and the command that makes them.
+        ProjectError: If the adapter doesn't suit the features.
+        IncompleteError: If features are missing: names views and recordings, and the command that makes them.
     """
-    needed: dict[str, set[str]] = {setting.exo: set(), setting.ego: set()}
-    splits = setting.splits
-    for method in methods:
-        if method == "ego-oracle":
-            needed[setting.ego].update(splits["train"], splits["test"])
-            continue
-        needed[setting.exo].update(splits["train"])
-        needed[setting.exo if method == "exo-oracle" else setting.ego].update(splits["test"])
-        if method in ("feature", "tas", "feature-tas"):
-            needed[setting.exo].update(splits["adapt"])
-            needed[setting.ego].update(splits["adapt"])
+    if {"feature", "feature-tas"} & {*setting.config.methods}:
+        _ = setting.adapter
     missing = {
-        view: sorted(names - setting.source.complete_recordings(view)) for view, names in needed.items()
+        view: sorted(names - setting.source.complete_recordings(view))
+        for view, names in _needed_features(setting).items()
     }
     if any(missing.values()):
         parts = [f"view {view}: {len(names)} ({names[0]} …)" for view, names in missing.items() if names]
@@ -120,3 +168,21 @@ def check_features(setting: Setting, methods: tuple[str, ...]) -> None:
             f"feature set {setting.source.feature_set} lacks recordings of {'; '.join(parts)}. Extract them "
             f"with: sync-extract {options}"
         )
+
+
+def _needed_features(setting: Setting) -> dict[str, set[str]]:
+    """Recordings whose features the methods read, by view."""
+    exo: set[str] = set()
+    ego: set[str] = set()
+    config, splits = setting.config, setting.splits
+    for method in config.methods:
+        (ego if method == "ego-oracle" else exo).update(splits["train"])
+        (exo if method == "exo-oracle" else ego).update(splits["test"])
+        if method in DISTILLED:
+            exo.update(splits["adapt"])
+            ego.update(splits["adapt"])
+    students = {"tas", "feature-tas"} & {*config.methods}
+    selections = {config.teacher.selection, *([config.student.selection] if students else [])}
+    if "published-test-ego" in selections:
+        ego.update(splits["test"])
+    return {setting.exo: exo, setting.ego: ego}

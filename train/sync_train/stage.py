@@ -19,6 +19,7 @@ from sync_train.loop import CHECKPOINT, Task, fit
 from sync_train.models.segmenter import Segmenter
 
 INPUTS = "inputs.json"
+PROVENANCE = "provenance.json"
 RESULT = "result.json"
 
 
@@ -46,6 +47,10 @@ class Stage:
     config: FitConfig
     inputs: Mapping[str, Any]
     """All that decides the result, as JSON values: config, digests of the data, keys of earlier stages."""
+    provenance: Mapping[str, Any]
+    """Recorded beside them: versions, machine, names of what was used."""
+    checkpoint_seconds: float
+    """Least time from one checkpoint to the next."""
 
     @property
     def key(self) -> str:
@@ -76,8 +81,16 @@ class Stage:
             load_weights(self.folder / WEIGHTS, model)
             watcher.finished(json.loads((self.folder / RESULT).read_text(encoding="utf-8")), again=True)
             return model
-        fitted = fit(make_task(model), self.config, self.folder, seed=self.seed, on_epoch=watcher.epoch)
+        fitted = fit(
+            make_task(model),
+            self.config,
+            self.folder,
+            seed=self.seed,
+            checkpoint_seconds=self.checkpoint_seconds,
+            on_epoch=watcher.epoch,
+        )
         save_segmenter(self.folder, model, info)
+        write_json(self.folder / PROVENANCE, dict(self.provenance))
         write_json(self.folder / RESULT, asdict(fitted))
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
         watcher.finished(asdict(fitted), again=False)
@@ -87,10 +100,11 @@ class Stage:
         path = self.folder / INPUTS
         wanted = json.loads(json.dumps(dict(self.inputs)))
         if not path.exists():
-            if self.folder.exists():
-                shutil.rmtree(self.folder)
+            delete_stage(self.folder)
             write_json(path, wanted)
             return
+        for orphan in self.folder.glob(".*.partial"):  # of a kill while a file was written
+            orphan.unlink()
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
@@ -100,6 +114,13 @@ class Stage:
                 f"{self.folder}: was trained with {_first_difference(found, wanted)}. Choose another name with "
                 "--run, or train anew with --overwrite"
             )
+
+
+def delete_stage(folder: Path) -> None:
+    """Delete a stage's folder so that the rest of it is never taken for a stage."""
+    (folder / INPUTS).unlink(missing_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def _first_difference(found: Any, wanted: Any, where: str = "") -> str:
