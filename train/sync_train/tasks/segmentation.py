@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
+from sync_store.errors import TrainingError
 from sync_train.batches import Batch, Draw, Windowing, draw_batches, split_windows, stack
 from sync_train.config import TeacherConfig
 from sync_train.ensemble import ensemble_probabilities
 from sync_train.losses.segmentation import cross_entropy, smoothing
 from sync_train.models.segmenter import Segmenter
 from sync_train.pooling import pool_classes, pool_rows
-from sync_train.sequences import Labeled
+from sync_train.sequences import IGNORE, Labeled
 
 
 class SegmentationTask:
@@ -39,6 +40,9 @@ class SegmentationTask:
             seed: Decides the order of the windows and their zoom.
             score: Scores the model on held-out recordings, `score` among its values; None where the last epoch
                 is kept.
+
+        Raises:
+            TrainingError: If no row has a label.
         """
         self.module = model
         self.optimizers: list[torch.optim.Optimizer] = [
@@ -49,7 +53,17 @@ class SegmentationTask:
         self._windowing = windowing
         self._seed = seed
         self._score = score
-        self._windows = split_windows([len(r.classes_T) for r in recordings], windowing.window_rows)
+        # A window without labels teaches nothing, and in a batch of its own its mean loss isn't a number.
+        self._windows = [
+            window
+            for window in split_windows([len(r.classes_T) for r in recordings], windowing.window_rows)
+            if (recordings[window.index].classes_T[window.start : window.stop] != IGNORE).any()
+        ]
+        if not self._windows:
+            raise TrainingError(
+                f"none of the {len(recordings)} recordings to learn from has a row with a label. Check that "
+                "labels and features have the same clock"
+            )
 
     def losses(self, epoch: int) -> Iterator[dict[str, torch.Tensor]]:
         """See `Task`."""
