@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from sync_store.errors import AlignmentError
 from sync_store.labels import ns_to_text
+from sync_store.rows import period_ns
 
 Int64s = npt.NDArray[np.int64]
 
@@ -28,11 +29,6 @@ class Alignment:
     """Largest time between two joined rows."""
 
 
-def median_period_ns(timestamps: Int64s) -> int:
-    """Median time between rows in nanoseconds; 1 s for a single row."""
-    return int(np.median(np.diff(timestamps))) if len(timestamps) > 1 else 1_000_000_000
-
-
 def align(
     exo: Int64s,
     ego: Int64s,
@@ -47,8 +43,9 @@ def align(
         exo: int64 (T1,) timestamps in nanoseconds on the recording's clock, strictly increasing.
         ego: int64 (T2,), likewise.
         where: Recording and views, for the message.
-        tolerance_ns: Rows further apart aren't joined; by default half the longer of the two median
-            periods.
+        tolerance_ns: Rows further apart aren't joined; by default the longer of the two views' periods: two
+            frames nearest to one grid point, one on either side, are up to that far apart. Being each
+            other's nearest already keeps rows beside a gap from joining the wrong partner.
         min_coverage: Refuse below this share of the shorter view's rows.
 
     Returns:
@@ -58,7 +55,7 @@ def align(
         AlignmentError: If too few rows have a partner.
     """
     if tolerance_ns is None:
-        tolerance_ns = max(median_period_ns(exo), median_period_ns(ego)) // 2
+        tolerance_ns = max(period_ns(exo), period_ns(ego))
     ego_of_exo = _nearest(ego, exo)
     exo_of_ego = _nearest(exo, ego)
     mutual = exo_of_ego[ego_of_exo] == np.arange(len(exo))

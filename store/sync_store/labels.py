@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sync_store.errors import DatasetError
+from sync_store.rows import find_gaps, period_ns
 
 NS_PER_SECOND = 1_000_000_000
 
@@ -132,8 +133,8 @@ def segments_of_rows(
 ) -> Segments:
     """Turn a class a row into segments that meet half-way between rows.
 
-    A row speaks for the time up to half-way to its neighbours, but for no more than one median row
-    distance on a side: a longer gap between rows stays a gap.
+    A row speaks for the time up to half-way to its neighbours, and at an end or a gap for half a period; a gap
+    stays a gap (`sync_store.rows`).
 
     Args:
         class_ids: int64 (T,) indices into `classes`.
@@ -147,13 +148,12 @@ def segments_of_rows(
     if not len(timestamps):
         return Segments(start_ns=timestamps, stop_ns=timestamps, labels=())
     steps = np.diff(timestamps)
-    period = int(np.median(steps)) if steps.size else NS_PER_SECOND
-    gap = steps > 2 * period
+    gap = find_gaps(timestamps)
     middles = timestamps[:-1] + (steps + 1) // 2
     new = np.concatenate([[True], gap | (class_ids[1:] != class_ids[:-1])])
     first = np.flatnonzero(new)
     last = np.append(first[1:], len(timestamps)) - 1
-    half = (period + 1) // 2
+    half = (period_ns(timestamps) + 1) // 2
     starts = np.where(np.concatenate([[True], gap]), timestamps - half, np.concatenate([[0], middles]))[first]
     stops = np.where(np.concatenate([gap, [True]]), timestamps + half, np.concatenate([middles, [0]]))[last]
     mean = None

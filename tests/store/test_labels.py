@@ -222,14 +222,15 @@ class TestRows:
         segments = segments_of_rows(class_ids, timestamps, classes)
         assert segments.classes_at(timestamps, classes, slack_ns=0).tolist() == class_ids.tolist()
         steps = np.diff(timestamps)
-        period = int(np.median(steps)) if len(steps) else NS_PER_SECOND
+        median = float(np.median(steps)) if len(steps) else 0.0
         for left, right in pairwise(timestamps.tolist()):
             middle = np.array([(left + right) // 2])
-            is_gap = right - left > 2 * period
+            is_gap = 2 * (right - left) > 5 * median
             assert (segments.index_at(middle, slack_ns=0)[0] == UNLABELED) == is_gap
-        # no segment reaches further from its rows than a period
-        assert segments.span_ns[0] >= timestamps[0] - period
-        assert segments.span_ns[1] <= timestamps[-1] + period
+        # no segment reaches further from its rows than the longest step that is no gap
+        reach = max((s for s in steps.tolist() if 2 * s <= 5 * median), default=NS_PER_SECOND)
+        assert segments.span_ns[0] >= timestamps[0] - reach
+        assert segments.span_ns[1] <= timestamps[-1] + reach
         # neighbours of one class are one segment
         for a, b in pairwise(as_list(segments)):
             assert a[2] != b[2] or a[1] < b[0]

@@ -84,7 +84,7 @@ def load_weights(path: Path, module: torch.nn.Module) -> None:
     try:
         module.load_state_dict(load_file(path))
     except (OSError, safetensors.SafetensorError, RuntimeError) as error:
-        raise TrainingError(f"{path}: can't be loaded ({error}); train anew with --overwrite") from None
+        raise TrainingError(f"{path}: can't be loaded ({_reason(error)}); train anew with --overwrite") from None
 
 
 def load_published_c2f(path: Path) -> C2FTCN:
@@ -114,8 +114,7 @@ def load_published_c2f(path: Path) -> C2FTCN:
     try:
         network.load_state_dict(weights)
     except (RuntimeError, TypeError) as error:
-        first = str(error).splitlines()[1:2] or [str(error)]
-        raise TrainingError(f"{path}: isn't a C2F-TCN checkpoint ({first[0].strip()})") from None
+        raise TrainingError(f"{path}: isn't a C2F-TCN checkpoint ({_reason(error)})") from None
     return network.eval()
 
 
@@ -126,13 +125,20 @@ def _read_published(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise TrainingError(f"{path}: there is no such file") from None
-    except pickle.UnpicklingError:
+    except pickle.UnpicklingError as error:
+        if "Unsupported operand" in str(error):
+            raise TrainingError(f"{path}: can't be read as a checkpoint (torch.save didn't write it)") from None
         raise TrainingError(
             f"{path}: holds pickled code, which is never executed. Save its state dictionary alone: "
             "torch.save(model.state_dict(), PATH)"
         ) from None
     except Exception as error:  # a file that is no checkpoint raises one of many errors
-        reason = str(error) or type(error).__name__
-        raise TrainingError(f"{path}: can't be read as a checkpoint ({reason})") from None
+        raise TrainingError(f"{path}: can't be read as a checkpoint ({_reason(error)})") from None
     content = content.get("state_dict", content) if isinstance(content, dict) else {}
     return {str(name): value for name, value in content.items()} if isinstance(content, dict) else {}
+
+
+def _reason(error: Exception) -> str:
+    """One line; of the many that torch has for weights that don't fit, the first that names one."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[min(1, len(lines) - 1)].strip().rstrip(".")

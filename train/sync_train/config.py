@@ -169,7 +169,7 @@ class TrainConfig:
     pad_to: int | None = None
     """Pad every sequence to this many steps (published: 1200); by default to the next multiple of 64."""
     tolerance_seconds: float | None = None
-    """Rows of two views further apart aren't paired; by default half a period."""
+    """Rows of two views further apart aren't paired; by default a period."""
     min_coverage: float = 0.5
     """A pair of views with a smaller share of joined rows is refused."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS

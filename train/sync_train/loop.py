@@ -7,7 +7,6 @@ so that one that was killed and resumed ends with the weights of one that wasn't
 import io
 import logging
 import math
-import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -177,7 +176,8 @@ def _load(path: Path, task: Task) -> _Progress | None:
         for optimizer, saved in zip(task.optimizers, content.pop("optimizers"), strict=True):
             optimizer.load_state_dict(saved)
         state = _Progress(**content)
-    except (RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"{path}: can't be gone on with ({error}); train anew with --overwrite") from None
+    except Exception as error:  # a damaged file raises one of many errors
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise TrainingError(f"{path}: can't be gone on with ({reason}); train anew with --overwrite") from None
     log.info("%s: going on at epoch %d", path.parent, state.next_epoch)
     return state
