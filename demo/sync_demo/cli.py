@@ -17,7 +17,7 @@ from sync_store.console import SyncGroup, given, set_up_logging
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-@click.group(cls=SyncGroup)
+@click.group(cls=SyncGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="sync-tas")
 def main() -> None:
     """Render a small synchronized exo/ego benchmark, and run every stage on it."""

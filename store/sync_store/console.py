@@ -93,7 +93,9 @@ def project_option(function: Function) -> Function:
 
 def json_option(function: Function) -> Function:
     """Add `--json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")(function)
+    return click.option("--json", "as_json", is_flag=True, envvar="SYNC_JSON", help="Print JSON on stdout.")(
+        function
+    )
 
 
 def print_json(value: Any) -> None:

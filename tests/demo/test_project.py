@@ -9,6 +9,7 @@ from sync_demo.plan import EGO_VIEW, VIEWS
 from sync_demo.project import project_text
 from sync_extract.cli import read_config
 from sync_store.project import load_project
+from sync_train.cli import read_config as read_train_config
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def test_dataset_views_and_extraction(file: Path) -> None:
     assert project.views_of_kind("exo")[0] == "v3"
     config = read_config(project, {})
     assert config.backbone == config.name == "dinov2-random-demo"
-    assert config.tokens == ("cls", "mean", "max")
+    assert config.tokens == ("mean", "max", "min", "std")
     assert config.rate(project.dataset.label_rate) == 10
     assert config.views == ("v3", EGO_VIEW)
 
@@ -38,3 +39,14 @@ def test_it_says_that_it_is_not_the_papers_data_and_why_each_setting_differs(fil
     settings = [number for number, line in enumerate(extract) if " = " in line and line[0] != "#"]
     assert len(settings) == len(tomllib.loads(text)["extract"])
     assert all(extract[number - 1].startswith("# ") for number in settings)
+    train = text.split("[train]")[1]
+    assert all(
+        word in train
+        for word in ("# Published: chunks", "# Not in the paper", "# Paper: 1e-4", "# Paper: SGD")
+    )
+
+
+def test_the_trainer_takes_its_settings(file: Path) -> None:
+    config = read_train_config(load_project(file), {})
+    assert config.chunk_rows == 1 and config.standardize
+    assert {config.teacher.selection, config.adapter.selection, config.student.selection} == {"last"}

@@ -13,7 +13,7 @@ from sync_extract.backbones.dinov2 import RANDOM_DEMO
 from sync_store.errors import SyncError
 
 CPU = Placement(device=torch.device("cpu"), dtype=torch.float32)
-ALL_TOKENS = ("cls", "mean", "max")
+ALL_TOKENS = ("cls", "mean", "max", "min", "std")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def small_folder(tmp_path: Path) -> Path:
 
 def test_width_and_dtype(demo: Backbone, frames: torch.Tensor) -> None:
     features = demo(frames)
-    assert features.shape == (5, demo.feature_dim) == (5, 576)
+    assert features.shape == (5, demo.feature_dim) == (5, 640)
     assert features.dtype == torch.float16
     assert torch.isfinite(features).all()
 
@@ -75,11 +75,13 @@ def test_tokens_are_what_they_say(small_folder: Path, frames: torch.Tensor) -> N
     backbone = load_backbone("dinov2", weights=small_folder, tokens=ALL_TOKENS, placement=CPU)
     with torch.inference_mode():
         tokens = backbone.module(backbone.preprocessing(frames)).last_hidden_state  # type: ignore[attr-defined]
-    cls, mean, largest = backbone(frames).float().split(48, dim=1)
+    cls, mean, largest, least, deviation = backbone(frames).float().split(48, dim=1)
     for ours, expected in (
         (cls, tokens[:, 0]),
         (mean, tokens[:, 1:].mean(1)),
         (largest, tokens[:, 1:].amax(1)),
+        (least, tokens[:, 1:].amin(1)),
+        (deviation, tokens[:, 1:].std(1)),
     ):
         torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-3)
 

@@ -178,14 +178,22 @@ def build_project() -> Callable[..., TinyProject]:
     return make_project
 
 
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyProject:
+    """Untrained, and not to be changed."""
+    return make_project(tmp_path_factory.mktemp("tiny") / "project")
+
+
 @pytest.fixture
-def project(tmp_path: Path) -> TinyProject:
-    """Untrained."""
-    return make_project(tmp_path / "project")
+def project(tiny: TinyProject, tmp_path: Path) -> TinyProject:
+    """Untrained, the test's own."""
+    return tiny.copy(tmp_path)
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[TinyProject, "subprocess.CompletedProcess[str]"]:
+def finished(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[TinyProject, "subprocess.CompletedProcess[str]"]:
     """A project in which the bare command has run, and what it printed. Not to be changed: copy it."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base

@@ -108,7 +108,7 @@ def test_every_window_comes_once_an_epoch_with_a_length_that_fits(zoom: bool) ->
 
 def test_draws_depend_on_seed_and_epoch_alone() -> None:
     wanted = draw(epoch=3, seed=5)
-    np.random.seed(1)  # noqa: NPY002 - global states must not matter
+    np.random.seed(1)  # global states must not matter
     random.seed(1)
     torch.manual_seed(1)
     assert draw(epoch=3, seed=5) == wanted

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sync_train.models.c2f_tcn import LEVELS, MIN_STEPS, C2FTCN
+from sync_train.models.c2f_tcn import C2FTCN, LEVELS, MIN_STEPS
 
 Weights = dict[str, torch.Tensor]
 
@@ -71,7 +71,9 @@ class Reference:
         missing = skip.shape[2] - x.shape[2]
         before = torch.zeros(*x.shape[:2], missing // 2, dtype=x.dtype)
         after = torch.zeros(*x.shape[:2], missing - missing // 2, dtype=x.dtype)
-        return self.double_conv(torch.cat([skip, torch.cat([before, x, after], dim=2)], dim=1), f"{name}.conv")
+        return self.double_conv(
+            torch.cat([skip, torch.cat([before, x, after], dim=2)], dim=1), f"{name}.conv"
+        )
 
     def stretch(self, x: torch.Tensor, num_steps: int) -> torch.Tensor:
         """Linear interpolation in which the first and the last step stay where they are."""
@@ -165,7 +167,11 @@ def test_number_of_parameters(feature_dim: int, num_classes: int, published: int
 
 
 def test_names_and_shapes_are_those_of_published_checkpoints() -> None:
-    wanted: dict[str, tuple[int, ...]] = {"weights": (6,), "tpp.conv.weight": (1, 128, 1), "tpp.conv.bias": (1,)}
+    wanted: dict[str, tuple[int, ...]] = {
+        "weights": (6,),
+        "tpp.conv.weight": (1, 128, 1),
+        "tpp.conv.bias": (1,),
+    }
     blocks = {"inc.conv": (1024, 256)}
     widths = [256, 256, 256, 128, 128, 128, 128]
     for number in range(1, 7):

@@ -21,7 +21,7 @@ from sync_train.checkpoint import (
     save_segmenter,
 )
 from sync_train.models.adapter import AdapterConfig
-from sync_train.models.c2f_tcn import LEVELS, C2FTCN
+from sync_train.models.c2f_tcn import C2FTCN, LEVELS
 
 INFO = SegmenterInfo(
     feature_set="tiny",
@@ -35,7 +35,11 @@ INFO = SegmenterInfo(
 Weights = dict[str, Any]
 
 
-@pytest.mark.parametrize("info", [INFO, replace(INFO, adapter=None)], ids=["adapted", "plain"])
+@pytest.mark.parametrize(
+    "info",
+    [INFO, replace(INFO, adapter=None), replace(INFO, precision="bfloat16")],
+    ids=["adapted", "plain", "bfloat16"],
+)
 def test_a_saved_model_comes_back_the_same(tmp_path: Path, info: SegmenterInfo) -> None:
     torch.manual_seed(0)
     model = info.build()
@@ -45,6 +49,7 @@ def test_a_saved_model_comes_back_the_same(tmp_path: Path, info: SegmenterInfo) 
     save_segmenter(tmp_path / "m", model, info)
     loaded, loaded_info = load_segmenter(tmp_path / "m")
     assert loaded_info == info
+    assert loaded.precision == getattr(torch, info.precision)
     assert not loaded.training
     found, wanted = loaded(rows, valid).logits, model.eval()(rows, valid).logits
     assert all(torch.equal(found[level], wanted[level]) for level in LEVELS)
@@ -67,7 +72,7 @@ def test_a_damaged_config_is_named(tmp_path: Path, text: str, message: str) -> N
 
 def test_a_config_of_another_program_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"hidden_size": 1024}')
-    with pytest.raises(ProjectError, match="config.json: unknown key 'hidden_size'"):
+    with pytest.raises(ProjectError, match=r"config.json: unknown key 'hidden_size'"):
         load_segmenter(tmp_path)
 
 
@@ -76,7 +81,9 @@ def test_weights_that_dont_fit_the_config_are_refused(tmp_path: Path) -> None:
     table = json.loads((tmp_path / "config.json").read_text())
     table["classes"] = ["a", "b", "c"]
     (tmp_path / "config.json").write_text(json.dumps(table))
-    with pytest.raises(TrainingError, match=r"model.safetensors: can't be loaded .*size mismatch.*--overwrite"):
+    with pytest.raises(
+        TrainingError, match=r"model.safetensors: can't be loaded .*size mismatch.*--overwrite"
+    ):
         load_segmenter(tmp_path)
 
 
@@ -144,7 +151,9 @@ class Evil:
 def test_pickled_code_is_refused_and_never_runs(tmp_path: Path) -> None:
     marker = tmp_path / "executed"
     torch.save({"inc.conv.conv.0.weight": Evil(marker)}, tmp_path / "evil.pt")
-    with pytest.raises(TrainingError, match=r"evil.pt: holds pickled code, which is never executed. Save its"):
+    with pytest.raises(
+        TrainingError, match=r"evil.pt: holds pickled code, which is never executed. Save its"
+    ):
         load_published_c2f(tmp_path / "evil.pt")
     assert not marker.exists()
     pickle.loads(pickle.dumps(Evil(marker)))  # it would have
@@ -173,7 +182,10 @@ def dropped(weights: Weights, name: str) -> Weights:
         (lambda w: changed(w, extra=torch.ones(1)), 'Unexpected key.*"extra"'),
         (lambda w: changed(w, tpp__conv__bias=torch.ones(2)), "size mismatch for tpp.conv.bias"),
         (lambda w: changed(w, outcc0__conv__bias=torch.ones(9)), "size mismatch for outcc0.conv.bias"),
-        (lambda w: changed(w, down1__max_pool_conv__1__conv__0__bias="text"), "down1.max_pool_conv.1.conv.0.bias"),
+        (
+            lambda w: changed(w, down1__max_pool_conv__1__conv__0__bias="text"),
+            "down1.max_pool_conv.1.conv.0.bias",
+        ),
         (lambda w: dropped(w, "inc.conv.conv.0.weight"), "lacks inc.conv.conv.0.weight or outcc.conv.weight"),
         (lambda w: dropped(w, "outcc.conv.weight"), "lacks inc.conv.conv.0.weight or outcc.conv.weight"),
         (lambda w: changed(w, outcc__conv__weight=3), "lacks inc.conv.conv.0.weight or outcc.conv.weight"),
@@ -217,5 +229,5 @@ def test_a_cut_file_is_named(tmp_path: Path, published: Weights) -> None:
     torch.save(published, tmp_path / "cut.pt")
     content = (tmp_path / "cut.pt").read_bytes()
     (tmp_path / "cut.pt").write_bytes(content[: len(content) // 2])
-    with pytest.raises(TrainingError, match="cut.pt: can't be read as a checkpoint"):
+    with pytest.raises(TrainingError, match=r"cut.pt: can't be read as a checkpoint"):
         load_published_c2f(tmp_path / "cut.pt")

@@ -50,9 +50,7 @@ def test_every_section_and_list_is_read_from_a_table() -> None:
     assert config.splits.adapt == "b"
     assert config.teacher == TeacherConfig(learning_rate=1.0, selection="published-test-ego")
     assert config.adapter == AdapterFitConfig(optimizer="adam", selection="last")
-    assert config.student == StudentConfig(
-        levels=(1, 2, 3, 4, 5), match="representations", reduction="sum"
-    )
+    assert config.student == StudentConfig(levels=(1, 2, 3, 4, 5), match="representations", reduction="sum")
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,7 @@ def reference(outputs: dict[str, torch.Tensor], weights: dict[str, float]) -> np
     shares=st.lists(st.floats(0, 3), min_size=6, max_size=6).filter(lambda shares: sum(shares) > 0.1),
     seed=st.integers(0, 1000),
 )
-def test_any_lengths_and_weights(
-    lengths: list[int], num_steps: int, shares: list[float], seed: int
-) -> None:
+def test_any_lengths_and_weights(lengths: list[int], num_steps: int, shares: list[float], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     outputs = {
         level: 3 * torch.randn(2, 4, length, generator=generator)

@@ -87,12 +87,14 @@ def test_a_fit_that_was_killed_ends_like_one_that_wasnt(
 
 
 def test_a_kill_before_the_first_checkpoint_starts_anew(tmp_path: Path) -> None:
-    wanted = fit(whole := Toy(), config(), tmp_path / "whole", seed=0)
+    whole = Toy()
+    wanted = fit(whole, config(), tmp_path / "whole", seed=0)
     with pytest.raises(Killed):
         fit(Toy(dies_in=(4, 0)), config(), tmp_path / "killed", seed=0, checkpoint_seconds=1e9)
     assert not (tmp_path / "killed" / CHECKPOINT).exists()
     assert len(read_journal(tmp_path / "killed" / JOURNAL)) == 4
-    assert fit(resumed := Toy(), config(), tmp_path / "killed", seed=0) == wanted
+    resumed = Toy()
+    assert fit(resumed, config(), tmp_path / "killed", seed=0) == wanted
     assert_same(state(resumed), state(whole))
     assert [line["epoch"] for line in read_journal(tmp_path / "killed" / JOURNAL)] == list(range(6))
 
@@ -149,7 +151,11 @@ def test_patience_is_a_number_of_epochs_without_improvement(
 ) -> None:
     """The published code, which counts down to below 0, waits one more."""
     result = fit(Toy(scores=scores), config(max_epochs=len(scores), patience=patience), tmp_path, seed=0)
-    assert (result.num_epochs, result.selected_epoch, result.score) == (num_epochs, selected, scores[selected])
+    assert (result.num_epochs, result.selected_epoch, result.score) == (
+        num_epochs,
+        selected,
+        scores[selected],
+    )
 
 
 def test_patience_goes_on_counting_after_a_kill(tmp_path: Path) -> None:
@@ -185,7 +191,9 @@ def test_a_score_that_is_no_number_ends_the_fit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"\x80\x02."])
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / CHECKPOINT).write_bytes(content)
-    with pytest.raises(TrainingError, match=r"checkpoint.pt: can't be gone on with .*; train anew with --over"):
+    with pytest.raises(
+        TrainingError, match=r"checkpoint.pt: can't be gone on with .*; train anew with --over"
+    ):
         fit(Toy(), config(), tmp_path, seed=0)
 
 
@@ -193,5 +201,5 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     fit(Toy(), config(max_epochs=1), tmp_path, seed=0, checkpoint_seconds=0)
     other = Toy()
     other.module[0] = nn.Linear(3, 9)
-    with pytest.raises(TrainingError, match="checkpoint.pt: can't be gone on with"):
+    with pytest.raises(TrainingError, match=r"checkpoint.pt: can't be gone on with"):
         fit(other, config(), tmp_path, seed=0)

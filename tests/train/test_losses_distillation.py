@@ -14,7 +14,7 @@ from sync_train.losses.distillation import (
     tas_distillation,
     valid_at_level,
 )
-from sync_train.models.c2f_tcn import LEVELS, C2FTCN
+from sync_train.models.c2f_tcn import C2FTCN, LEVELS
 
 Levels = dict[str, torch.Tensor]
 

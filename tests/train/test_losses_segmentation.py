@@ -58,7 +58,9 @@ def test_cross_entropy_is_the_mean_over_labelled_steps_of_the_batch(
         for t, label in enumerate(of_sequence)
         if label != IGNORE
     ]
-    assert cross_entropy(probabilities, classes).item() == pytest.approx(sum(terms) / len(terms), rel=1e-6, abs=1e-12)
+    assert cross_entropy(probabilities, classes).item() == pytest.approx(
+        sum(terms) / len(terms), rel=1e-6, abs=1e-12
+    )
 
 
 @settings(max_examples=50, deadline=None)
@@ -80,7 +82,9 @@ def test_smoothing_counts_padded_steps_as_zero(seed: int, shape: tuple[int, int,
 def test_smoothing_draws_a_step_towards_the_one_before_it_alone() -> None:
     """The earlier step is no target of the gradient."""
     probabilities = torch.tensor([[[0.5, 0.6], [0.5, 0.4]]], requires_grad=True)
-    (gradient,) = torch.autograd.grad(smoothing(probabilities, torch.ones(1, 2, dtype=torch.bool)), probabilities)
+    (gradient,) = torch.autograd.grad(
+        smoothing(probabilities, torch.ones(1, 2, dtype=torch.bool)), probabilities
+    )
     assert gradient[0, :, 0].tolist() == [0, 0]
     assert gradient[0, 0, 1] > 0 > gradient[0, 1, 1]
 

@@ -39,7 +39,9 @@ def majority(chunk: list[int]) -> int:
 
 
 @settings(max_examples=200, deadline=None)
-@given(classes=st.lists(st.sampled_from([0, 1, 2, 3, IGNORE]), min_size=1, max_size=60), size=st.integers(1, 25))
+@given(
+    classes=st.lists(st.sampled_from([0, 1, 2, 3, IGNORE]), min_size=1, max_size=60), size=st.integers(1, 25)
+)
 def test_classes_are_pooled_by_majority(classes: list[int], size: int) -> None:
     found = pool_classes(torch.tensor(classes), size, num_classes=4)
     assert found.dtype == torch.int64
@@ -55,10 +57,7 @@ def test_majority_by_hand() -> None:
 def draws(num_rows: int, chunk_rows: int = 20, max_chunks: int = 1200, times: int = 4000) -> np.ndarray:
     rng = np.random.default_rng(0)
     return np.array(
-        [
-            draw_chunk_rows(rng, num_rows, chunk_rows=chunk_rows, max_chunks=max_chunks)
-            for _ in range(times)
-        ]
+        [draw_chunk_rows(rng, num_rows, chunk_rows=chunk_rows, max_chunks=max_chunks) for _ in range(times)]
     )
 
 

@@ -34,7 +34,9 @@ def rows() -> list[torch.Tensor]:
     return [torch.randn(length, 4, generator=generator).half() for length in (50, 133, 1)]
 
 
-def reference(model: Segmenter, rows_TD: torch.Tensor, size: int, max_chunks: int, length: int) -> torch.Tensor:
+def reference(
+    model: Segmenter, rows_TD: torch.Tensor, size: int, max_chunks: int, length: int
+) -> torch.Tensor:
     """Probabilities of every row: window for window, chunk for chunk, one at a time."""
     model.eval()
     probabilities = []

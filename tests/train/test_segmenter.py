@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from sync_train.models.adapter import Adapter, AdapterConfig
-from sync_train.models.c2f_tcn import LEVELS, C2FTCN
+from sync_train.models.c2f_tcn import C2FTCN, LEVELS
 from sync_train.models.segmenter import MIN_DEVIATION, Segmenter, Standardizer
 
 
@@ -66,3 +66,20 @@ def test_without_adapter_it_is_the_network() -> None:
     with torch.no_grad():
         found, wanted = segmenter(rows, valid).logits, segmenter.c2f_tcn(rows.transpose(1, 2))
     assert all(torch.equal(found[level], wanted[level]) for level in LEVELS)
+
+
+def test_lower_precision_multiplies_in_it_and_keeps_the_rest() -> None:
+    """Near the float32 result but not equal; outputs, weights and gradients stay float32."""
+    exact = make_segmenter(adapted=True)
+    coarse = Segmenter(exact.standardizer, exact.c2f_tcn, exact.adapter, precision=torch.bfloat16)
+    rows, valid = torch.randn(2, 400, 4), torch.arange(400)[None] < torch.tensor([[400], [90]])
+    wanted, found = exact(rows, valid), coarse(rows, valid)
+    for outputs in (wanted, found):
+        values = [*outputs.logits.values(), *outputs.representations.values()]
+        assert {value.dtype for value in values} == {torch.float32}
+    for level in LEVELS:
+        torch.testing.assert_close(found.logits[level], wanted.logits[level], rtol=0.1, atol=0.05)
+        assert not torch.equal(found.logits[level], wanted.logits[level])
+    torch.autograd.backward(torch.stack([logits.square().mean() for logits in found.logits.values()]).sum())
+    assert {tensor.dtype for tensor in coarse.parameters()} == {torch.float32}
+    assert {p.grad.dtype for p in coarse.parameters() if p.grad is not None} == {torch.float32}

@@ -83,7 +83,7 @@ def test_tolerance_and_coverage_are_obeyed(tmp_path: Path) -> None:
     source = open_source(tmp_path / "s")
     options: dict[str, Any] = {"min_coverage": 0.5}
     assert source.pairs("v3", "e4", ["r"], tolerance_ns=30_000_000, **options)[0].coverage == 1
-    with pytest.raises(AlignmentError, match="recording r, views v3 and e4: only 0.0%"):
+    with pytest.raises(AlignmentError, match=r"recording r, views v3 and e4: only 0.0%"):
         source.pairs("v3", "e4", ["r"], tolerance_ns=29_000_000, **options)
 
 

@@ -14,6 +14,7 @@ from sync_store.atomic import write_atomic, write_json
 from sync_store.config import from_table
 from sync_store.errors import TrainingError
 from sync_train.batches import Windowing
+from sync_train.config import Precision
 from sync_train.models.adapter import Adapter, AdapterConfig
 from sync_train.models.c2f_tcn import C2FTCN
 from sync_train.models.segmenter import Segmenter, Standardizer
@@ -33,6 +34,7 @@ class SegmenterInfo:
     classes: tuple[str, ...]
     windowing: Windowing
     adapter: AdapterConfig | None = None
+    precision: Precision = "float32"
 
     def build(self) -> Segmenter:
         """A new model of these sizes."""
@@ -40,6 +42,7 @@ class SegmenterInfo:
             Standardizer(self.feature_dim),
             C2FTCN(feature_dim=self.feature_dim, num_classes=len(self.classes)),
             None if self.adapter is None else Adapter(self.adapter),
+            precision=getattr(torch, self.precision),
         )
 
 
@@ -84,7 +87,9 @@ def load_weights(path: Path, module: torch.nn.Module) -> None:
     try:
         module.load_state_dict(load_file(path))
     except (OSError, safetensors.SafetensorError, RuntimeError) as error:
-        raise TrainingError(f"{path}: can't be loaded ({_reason(error)}); train anew with --overwrite") from None
+        raise TrainingError(
+            f"{path}: can't be loaded ({_reason(error)}); train anew with --overwrite"
+        ) from None
 
 
 def load_published_c2f(path: Path) -> C2FTCN:
@@ -127,7 +132,9 @@ def _read_published(path: Path) -> dict[str, Any]:
         raise TrainingError(f"{path}: there is no such file") from None
     except pickle.UnpicklingError as error:
         if "Unsupported operand" in str(error):
-            raise TrainingError(f"{path}: can't be read as a checkpoint (torch.save didn't write it)") from None
+            raise TrainingError(
+                f"{path}: can't be read as a checkpoint (torch.save didn't write it)"
+            ) from None
         raise TrainingError(
             f"{path}: holds pickled code, which is never executed. Save its state dictionary alone: "
             "torch.save(model.state_dict(), PATH)"

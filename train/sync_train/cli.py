@@ -29,12 +29,20 @@ from sync_train.config import METHODS, TrainConfig
 )
 @project_option
 @click.option("--run", help="Name of the run.")
-@click.option("--seed", "seeds", multiple=True, type=click.IntRange(min=0), help="Seed; repeat for several.")
+@click.option(
+    "--seed",
+    "seeds",
+    multiple=True,
+    type=click.IntRange(min=0),
+    envvar="SYNC_SEED",
+    help="Seed; repeat for several.",
+)
 @click.option(
     "--method",
     "methods",
     multiple=True,
     type=click.Choice(METHODS),
+    envvar="SYNC_METHOD",
     help="Row of the table to make; repeat for several [default: all].",
 )
 @click.option("--feature-set", help="Features to learn from [default: those that [extract] makes].")

@@ -18,6 +18,9 @@ CHECKPOINT_SECONDS = 20.0
 MAX_SEED = 2**32 - 1
 """As numpy's seeds have it; with the epoch it still fits torch's 64 bits."""
 
+Precision = Literal["float32", "bfloat16"]
+"""In which a model multiplies."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
@@ -158,6 +161,9 @@ class TrainConfig:
     methods: tuple[str, ...] = METHODS
     """Rows of the table to make."""
     device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of multiplications; "auto" is bfloat16 on a GPU, float32 on a processor, where it pays only with AVX-512
+    BF16 or AMX."""
     chunk_rows: int = 20
     """Rows pooled into one step of the network. A101-TAS, at 30 rows a second."""
     max_chunks: int = 1200

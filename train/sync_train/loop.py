@@ -178,6 +178,8 @@ def _load(path: Path, task: Task) -> _Progress | None:
         state = _Progress(**content)
     except Exception as error:  # a damaged file raises one of many errors
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TrainingError(f"{path}: can't be gone on with ({reason}); train anew with --overwrite") from None
+        raise TrainingError(
+            f"{path}: can't be gone on with ({reason}); train anew with --overwrite"
+        ) from None
     log.info("%s: going on at epoch %d", path.parent, state.next_epoch)
     return state

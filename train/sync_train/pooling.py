@@ -48,7 +48,7 @@ def pool_rows(rows_TD: torch.Tensor, chunk_rows: int) -> torch.Tensor:
     if chunk_rows == 1:
         return rows_TD
     whole = len(rows_TD) // chunk_rows * chunk_rows
-    chunks_CD = rows_TD[:whole].unflatten(0, (-1, chunk_rows)).amax(1)
+    chunks_CD = rows_TD[:whole].reshape(-1, chunk_rows, rows_TD.shape[1]).amax(1)
     if whole == len(rows_TD):
         return chunks_CD
     return torch.cat([chunks_CD, rows_TD[whole:].amax(0, keepdim=True)])

@@ -151,7 +151,8 @@ class SeedRun:
         stage = self._stage("adapter", config, pairs=self._pairs_digest(), teacher=self._keys["teacher"])
         with torch.random.fork_rng():
             torch.manual_seed(self._seed)
-            model = Segmenter(teacher.standardizer, teacher.c2f_tcn, Adapter(sizes).to(self._setting.device))
+            adapter = Adapter(sizes).to(self._setting.device)
+        model = Segmenter(teacher.standardizer, teacher.c2f_tcn, adapter, precision=teacher.precision)
 
         def make_task(model: Segmenter) -> FeatureDistillationTask:
             learn, held_out = self._pair_batches(config, zoom=config.zoom)
@@ -189,6 +190,7 @@ class SeedRun:
             "seed": self._seed,
             "config": asdict(config),
             "windowing": asdict(self._setting.windowing),
+            "precision": self._setting.precision,
             **inputs,
         }
         stage = Stage(
@@ -212,6 +214,7 @@ class SeedRun:
             classes=self._setting.classes,
             windowing=self._setting.windowing,
             adapter=adapter,
+            precision=self._setting.precision,
         )
 
     def _selection(

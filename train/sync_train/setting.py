@@ -13,7 +13,7 @@ from sync_store.project import Project
 from sync_store.provenance import code_version, library_versions, machine
 from sync_store.reader import FeatureStore
 from sync_train.batches import Windowing
-from sync_train.config import DISTILLED, TrainConfig
+from sync_train.config import DISTILLED, Precision, TrainConfig
 from sync_train.models.adapter import AdapterConfig
 from sync_train.sequences import Source, training_classes
 
@@ -36,6 +36,13 @@ class Setting:
         """Windows and chunks."""
         c = self.config
         return Windowing(chunk_rows=c.chunk_rows, max_chunks=c.max_chunks, pad_to=c.pad_to)
+
+    @cached_property
+    def precision(self) -> Precision:
+        """In which models multiply."""
+        if self.config.precision == "auto":
+            return "bfloat16" if self.device.type == "cuda" else "float32"
+        return self.config.precision
 
     @cached_property
     def adapter(self) -> AdapterConfig:

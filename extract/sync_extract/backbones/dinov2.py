@@ -3,6 +3,7 @@
 Axes: N frames, S tokens (class token first), D feature width, d model width.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -35,9 +36,9 @@ RANDOM_DEMO = "dinov2-random-demo"
 RANDOM_DEMO_SEED = 0
 
 RANDOM_DEMO_CONFIG: dict[str, Any] = {
-    "hidden_size": 192,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 3,
+    "hidden_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
     "mlp_ratio": 4,
     "image_size": 112,
     "patch_size": 14,
@@ -47,8 +48,9 @@ RANDOM_DEMO_CONFIG: dict[str, Any] = {
 
 RANDOM_DEMO_PREPROCESSING = Preprocessing(name="demo", resize=(84, 112), interpolation="bilinear")
 
-TOKENS = ("cls", "mean", "max")
-"""What a feature may be joined from: the class token, and mean and maximum of the patch tokens."""
+TOKENS = ("cls", "mean", "max", "min", "std")
+"""What a feature may be joined from: the class token, and mean, maximum, minimum and standard deviation of the
+patch tokens."""
 
 
 class DINOv2:
@@ -95,6 +97,8 @@ class DINOv2:
             "cls": lambda: tokens_NSd[:, 0],
             "mean": lambda: patches.mean(1),
             "max": lambda: patches.amax(1),
+            "min": lambda: patches.amin(1),
+            "std": lambda: patches.std(1),
         }
         return torch.cat([parts[token]() for token in self.tokens], dim=1).half()
 
@@ -152,6 +156,9 @@ def _pretrained(name: str, weights: Path | None) -> Dinov2Model:
     source = HUB_NAMES[name] if weights is None else str(weights)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    logging.getLogger("huggingface_hub").setLevel(
+        logging.ERROR
+    )  # retries without a network, ours says it once
     try:
         module, info = _load(source, may_download=weights is None and not os.environ.get("HF_HUB_OFFLINE"))
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:

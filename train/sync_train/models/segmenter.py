@@ -46,8 +46,24 @@ class Standardizer(nn.Module):
 class Segmenter(nn.Module):
     """Paper, section 3.1: Ψ = γ ∘ θ ∘ φ, with φ's output from the store."""
 
-    def __init__(self, standardizer: Standardizer, c2f_tcn: C2FTCN, adapter: Adapter | None = None) -> None:
+    def __init__(
+        self,
+        standardizer: Standardizer,
+        c2f_tcn: C2FTCN,
+        adapter: Adapter | None = None,
+        *,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        """Put a model together.
+
+        Args:
+            standardizer: Acts first.
+            c2f_tcn: Acts last.
+            adapter: Acts between them, if there is one.
+            precision: In which multiplications are done; weights, sums and results stay float32.
+        """
         super().__init__()
+        self.precision = precision
         self.standardizer = standardizer
         self.adapter = adapter
         self.c2f_tcn = c2f_tcn
@@ -61,7 +77,8 @@ class Segmenter(nn.Module):
         """What the C2F-TCN sees: (B, T, D), zero where a sequence is padded."""
         x: torch.Tensor = self.standardizer(rows_BTD)
         if self.adapter is not None:
-            x = self.adapter(x, valid_BT)
+            with self._autocast():
+                x = self.adapter(x, valid_BT).float()
         return x * valid_BT[..., None]
 
     def forward(self, rows_BTD: torch.Tensor, valid_BT: torch.Tensor) -> Outputs:
@@ -71,4 +88,13 @@ class Segmenter(nn.Module):
             rows_BTD: float (B, T, D), as stored, pooled and padded.
             valid_BT: bool (B, T), False where a sequence is padded.
         """
-        return self.c2f_tcn.levels(self.features(rows_BTD, valid_BT).transpose(1, 2))
+        x_BDT = self.features(rows_BTD, valid_BT).transpose(1, 2)
+        with self._autocast():
+            outputs = self.c2f_tcn.levels(x_BDT)
+        return Outputs(
+            logits={name: logits.float() for name, logits in outputs.logits.items()},
+            representations={name: x.float() for name, x in outputs.representations.items()},
+        )
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)

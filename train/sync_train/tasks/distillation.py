@@ -69,7 +69,12 @@ class FeatureDistillationTask:
         self.module = model
         kind = torch.optim.SGD if config.optimizer == "sgd" else torch.optim.Adam
         self.optimizers: list[torch.optim.Optimizer] = [
-            kind(model.adapter.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+            kind(
+                model.adapter.parameters(),
+                lr=config.learning_rate,
+                weight_decay=config.weight_decay,
+                fused=True,
+            )
         ]
         self._train = train
         self._held_out = held_out
@@ -114,7 +119,10 @@ class TASDistillationTask:
         """
         self.module = student
         adam = torch.optim.Adam(
-            student.c2f_tcn.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            student.c2f_tcn.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
         )
         self.optimizers: list[torch.optim.Optimizer] = [adam]
         if student.adapter is not None:

@@ -46,7 +46,9 @@ class SegmentationTask:
         """
         self.module = model
         self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+            torch.optim.Adam(
+                model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            )
         ]
         self._recordings = recordings
         self._config = config

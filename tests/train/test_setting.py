@@ -1,0 +1,146 @@
+"""Views, splits and features of a run, and what is missing, before the first epoch."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sync_store.errors import DatasetError, IncompleteError, ProjectError, StoreError
+from sync_store.project import load_project
+from sync_train.setting import Setting, check_setting, make_setting
+
+
+def setting_of(project: Any, **changed: Any) -> Setting:
+    return make_setting(load_project(project.root), project.config(**changed))
+
+
+def test_views_feature_set_and_device_come_from_the_project(tiny: Any) -> None:
+    setting = setting_of(tiny)
+    assert (setting.exo, setting.ego, setting.source.feature_set) == ("v3", "e4", "tiny")
+    assert setting.source.feature_dim == 16
+    assert setting.classes == ("attach", "inspect", "screw")
+    assert setting.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert setting.splits["adapt"] == ["a0", "a1", "a2"]
+    check_setting(setting)
+
+
+def test_precision_follows_the_device(tiny: Any) -> None:
+    assert setting_of(tiny, device="cpu").precision == "float32"
+    assert setting_of(tiny, device="cpu", precision="bfloat16").precision == "bfloat16"
+
+
+def test_provenance_names_what_was_used(tiny: Any) -> None:
+    provenance = setting_of(tiny, device="cpu").provenance
+    assert provenance["fingerprint"] == setting_of(tiny).source.fingerprint
+    assert provenance["splits"]["test"] == ["e0", "e1"]
+    assert (provenance["exo"], provenance["ego"], provenance["device"]) == ("v3", "e4", "cpu")
+    assert provenance["libraries"]["torch"] == torch.__version__
+    assert re.match(r"\d+\.\d+\.\d+", provenance["code"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"exo": "e4"}, ProjectError, "view e4 isn't an exo view"),
+        ({"ego": "v3"}, ProjectError, "view v3 isn't an ego view"),
+        ({"exo": "v33"}, ProjectError, "there is no view 'v33', did you mean 'v3'?"),
+        ({"device": "gpu"}, ProjectError, "device must be auto, cpu, cuda or cuda:N, got 'gpu'"),
+        ({"device": "cuda:99"}, ProjectError, "device 'cuda:99' can't be used here"),
+        ({"feature_set": "tony"}, IncompleteError, "there is no feature set 'tony', did you mean 'tiny'?"),
+    ],
+)
+def test_what_doesnt_exist_is_named(
+    tiny: Any, changed: dict[str, str], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        setting_of(tiny, **changed)
+
+
+def test_a_project_without_ego_view(project: Any) -> None:
+    text = (project.root / "sync.toml").read_text()
+    (project.root / "sync.toml").write_text(text.replace('[views.e4]\nkind = "ego"\n', ""))
+    with pytest.raises(ProjectError, match=r'has no ego view. Add one: \[views.NAME\] kind = "ego"'):
+        setting_of(project)
+
+
+def test_a_store_that_isnt_there(tiny: Any, tmp_path: Path) -> None:
+    (tmp_path / "sync.toml").write_text((tiny.root / "sync.toml").read_text())
+    with pytest.raises(StoreError, match=r"there is no feature store here. Make it with: sync-extract"):
+        make_setting(load_project(tmp_path), tiny.config())
+
+
+@pytest.mark.parametrize(("first", "second"), [("train", "adapt"), ("train", "test"), ("adapt", "test")])
+def test_splits_must_be_disjoint(project: Any, first: str, second: str) -> None:
+    name = (project.root / "splits" / f"{first}.txt").read_text().split()[0]
+    with (project.root / "splits" / f"{second}.txt").open("a") as file:
+        file.write(f"{name}\n")
+    message = f"recording {name} is in the splits of {first} and of {second}; they must be disjoint"
+    with pytest.raises(DatasetError, match=message):
+        _ = setting_of(project).splits
+
+
+def test_pairs_are_needed_by_distillation_alone(project: Any) -> None:
+    (project.root / "splits" / "adapt.txt").unlink()
+    setting = setting_of(project, methods=("exo-oracle", "no-adaptation"))
+    assert sorted(setting.splits) == ["test", "train"]
+    with pytest.raises(DatasetError, match=r"adapt.txt: there is no such split; have: test, train"):
+        _ = setting_of(project).splits
+
+
+def test_splits_may_have_other_names(project: Any) -> None:
+    (project.root / "splits" / "adapt.txt").rename(project.root / "splits" / "pairs.txt")
+    assert setting_of(project, splits={"adapt": "pairs"}).splits["adapt"] == ["a0", "a1", "a2"]
+
+
+PARTS = {"exo train", "ego train", "exo adapt", "ego adapt", "exo test", "ego test"}
+
+
+@pytest.mark.parametrize(
+    ("method", "selection", "needed"),
+    [
+        ("exo-oracle", "held-out", {"exo train", "exo test"}),
+        ("exo-oracle", "published-test-ego", {"exo train", "exo test", "ego test"}),
+        ("ego-oracle", "held-out", {"ego train", "ego test"}),
+        ("no-adaptation", "held-out", {"exo train", "ego test"}),
+        ("feature", "held-out", {"exo train", "exo adapt", "ego adapt", "ego test"}),
+        ("tas", "held-out", {"exo train", "exo adapt", "ego adapt", "ego test"}),
+        ("feature-tas", "last", {"exo train", "exo adapt", "ego adapt", "ego test"}),
+    ],
+)
+def test_features_that_a_method_needs(project: Any, method: str, selection: str, needed: set[str]) -> None:
+    """All others are deleted; then each needed part is, and is named with the command that makes it."""
+    views, splits = {"exo": "v3", "ego": "e4"}, {"train": "t0", "adapt": "a1", "test": "e1"}
+    for part in sorted(PARTS - needed):
+        view, split = part.split()
+        project.delete_features(views[view], (project.root / "splits" / f"{split}.txt").read_text().split())
+    changed = {"methods": (method,), "teacher": {"selection": selection}}
+    check_setting(setting_of(project, **changed))
+    for part in sorted(needed):
+        view, split = part.split()
+        folder = project.store / "tiny" / views[view] / splits[split]
+        folder.rename(project.root / "away")
+        message = f"view {views[view]}: 1 ({splits[split]} …)"
+        command = f"Extract them with: sync-extract --view {views[view]}$"
+        with pytest.raises(IncompleteError, match=f"{re.escape(message)}.*{command}"):
+            check_setting(setting_of(project, **changed))
+        (project.root / "away").rename(folder)
+
+
+def test_all_that_is_missing_is_counted(project: Any) -> None:
+    project.delete_features("v3", ["t1", "t0"])
+    project.delete_features("e4", ["a0"])
+    message = (
+        "feature set tiny lacks recordings of view v3: 2 (t0 …); view e4: 1 (a0 …). Extract them with: "
+        "sync-extract --view v3 --view e4"
+    )
+    with pytest.raises(IncompleteError, match=re.escape(message)):
+        check_setting(setting_of(project))
+
+
+def test_heads_that_dont_divide_the_features_are_found_before_training(tiny: Any) -> None:
+    message = r"\[train.adapter\]: the adapter's num_heads must divide the feature width 16, got 3"
+    with pytest.raises(ProjectError, match=message):
+        check_setting(setting_of(tiny, adapter={"num_heads": 3}))
+    check_setting(setting_of(tiny, adapter={"num_heads": 3}, methods=("tas",)))

@@ -1,0 +1,337 @@
+"""What distillation changes, what it leaves alone, and what it sees.
+
+Axes: B sequences, P rows of a pair, L padded steps, D feature width.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sync_train.batches import Windowing
+from sync_train.config import AdapterFitConfig, FitConfig, StudentConfig
+from sync_train.losses.distillation import feature_distillation, tas_distillation
+from sync_train.models.adapter import Adapter, AdapterConfig
+from sync_train.models.c2f_tcn import C2FTCN
+from sync_train.models.segmenter import Segmenter, Standardizer
+from sync_train.sequences import Pair
+from sync_train.tasks.distillation import FeatureDistillationTask, PairBatches, TASDistillationTask
+
+WINDOWING = Windowing(chunk_rows=4, max_chunks=25)
+CPU = torch.device("cpu")
+
+
+def make_pairs(lengths: tuple[int, ...] = (90, 150), feature_dim: int = 4) -> list[Pair]:
+    generator = torch.Generator().manual_seed(7)
+    return [
+        Pair(
+            name=str(number),
+            exo_PD=torch.randn(length, feature_dim, generator=generator).half(),
+            ego_PD=torch.randn(length, feature_dim, generator=generator).half(),
+            coverage=1.0,
+        )
+        for number, length in enumerate(lengths)
+    ]
+
+
+def batches_of(pairs: list[Pair], *, zoom: bool = True, batch_size: int = 4, seed: int = 0) -> PairBatches:
+    config = FitConfig(batch_size=batch_size)
+    return PairBatches(pairs, config, WINDOWING, zoom=zoom, seed=seed, device=CPU)
+
+
+def make_model(*, adapted: bool = False) -> Segmenter:
+    torch.manual_seed(0)
+    adapter = None
+    if adapted:
+        adapter = Adapter(AdapterConfig(feature_dim=4, num_layers=1, num_heads=1, ffn_dim=4, dropout=0.0))
+    return Segmenter(Standardizer(4), C2FTCN(feature_dim=4, num_classes=3), adapter)
+
+
+def one_step(task: FeatureDistillationTask | TASDistillationTask, epoch: int = 0) -> torch.Tensor:
+    """The first step of an epoch, as the loop does it."""
+    task.module.train()
+    losses = next(iter(task.losses(epoch)))
+    for optimizer in task.optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(losses["loss"])
+    for optimizer in task.optimizers:
+        optimizer.step()
+    return losses["loss"].detach()
+
+
+def state(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def changed(before: dict[str, torch.Tensor], module: nn.Module) -> set[str]:
+    return {name for name, tensor in module.state_dict().items() if not torch.equal(tensor, before[name])}
+
+
+def windows_of(pairs: list[Pair]) -> Iterator[torch.Tensor]:
+    for pair in pairs:
+        for start in range(0, len(pair.exo_PD), WINDOWING.window_rows):
+            yield pair.exo_PD[start : start + WINDOWING.window_rows]
+
+
+@pytest.mark.parametrize("zoom", [True, False])
+def test_both_views_are_pooled_over_the_same_rows(zoom: bool) -> None:
+    """Both hold their row's number, so each pooled step tells which rows it is made of."""
+    numbers = [torch.arange(length, dtype=torch.float16)[:, None] + 1 for length in (90, 150)]
+    pairs = [
+        Pair(name=str(i), exo_PD=rows, ego_PD=rows.clone(), coverage=1.0) for i, rows in enumerate(numbers)
+    ]
+    sizes = set()
+    for epoch in range(15):
+        seen = 0
+        for exo, ego in batches_of(pairs, zoom=zoom).epoch(epoch):
+            assert torch.equal(exo.rows_BLD, ego.rows_BLD) and torch.equal(exo.valid_BL, ego.valid_BL)
+            assert exo.classes_BL is None and ego.classes_BL is None
+            for rows_LD, valid_L in zip(exo.rows_BLD, exo.valid_BL, strict=True):
+                last = rows_LD[valid_L, 0].long()
+                sizes.add(int(last[1] - last[0]))
+                start = int(last[0]) - int(last[1] - last[0])
+                seen += int(last[-1]) - start
+        assert seen == 90 + 150  # every row of every pair, once an epoch
+    assert sizes == ({2, 3, 4, 5, 6, 7} if zoom else {4})
+
+
+def test_pooled_steps_are_those_of_each_view() -> None:
+    pairs = make_pairs((90,))
+    ((exo, ego),) = batches_of(pairs, zoom=False).epoch(0)
+    for batch, rows_PD in ((exo, pairs[0].exo_PD), (ego, pairs[0].ego_PD)):
+        wanted = torch.stack([rows_PD[start : start + 4].amax(0) for start in range(0, 90, 4)])
+        torch.testing.assert_close(batch.rows_BLD[0, :23], wanted.float())
+        assert batch.valid_BL[0].sum() == 23 and not batch.rows_BLD[0, 23:].any()
+
+
+def names_without_gradient(**config: Any) -> set[str]:
+    """Modules of an adapted student that a step leaves without a gradient."""
+    student = make_model(adapted=True)
+    task = TASDistillationTask(student, make_model(), batches_of(make_pairs()), None, StudentConfig(**config))
+    one_step(task)
+    without = {name for name, parameter in student.named_parameters() if parameter.grad is None}
+    modules = {name.split(".")[1] for name in without}
+    for module in modules:  # a module has a gradient as a whole, or has none
+        assert {name for name in state(student) if name.startswith(f"c2f_tcn.{module}.")} - without <= {
+            name for name, _ in student.named_buffers()
+        }
+    return modules
+
+
+HEADS = ["outcc4", "outcc3", "outcc2", "outcc1", "outcc0", "outcc"]
+"""Of levels 1 to 6."""
+
+
+@pytest.mark.parametrize("last", range(1, 7))
+def test_which_parameters_get_a_gradient_from_logits(last: int) -> None:
+    """Level 1 needs all but the finest block `up4`; each level trains its own head. The paper's 1-5 leaves the
+    finest block and the finest head as the teacher had them."""
+    without = {*HEADS[last:]} | ({"up4"} if last < 6 else set())
+    assert names_without_gradient(levels=tuple(range(1, last + 1))) == without
+
+
+@pytest.mark.parametrize("last", range(1, 7))
+def test_which_parameters_get_a_gradient_from_representations(last: int) -> None:
+    """No head ever; its input alone is matched."""
+    without = {*HEADS} | ({"up4"} if last < 6 else set())
+    assert names_without_gradient(levels=tuple(range(1, last + 1)), match="representations") == without
+
+
+def test_the_coarsest_level_alone_trains_no_decoder_block_above_it() -> None:
+    assert names_without_gradient(levels=(5,)) == {"up0", "up1", "up2", "up3", "up4", *HEADS} - {"outcc0"}
+
+
+def test_parameters_without_a_gradient_stay_as_they_are() -> None:
+    """Weight decay must not move them either."""
+    student = make_model()
+    before = state(student)
+    config = StudentConfig(levels=(1, 2, 3, 4, 5), weight_decay=0.1)
+    one_step(TASDistillationTask(student, make_model(), batches_of(make_pairs()), None, config))
+    moved = changed(before, student) - {name for name, _ in student.named_buffers()}
+    assert not any(name.startswith(("c2f_tcn.up4", "c2f_tcn.outcc.")) for name in moved)
+    assert any(name.startswith("c2f_tcn.up3") for name in moved)
+
+
+def test_the_teacher_stays_as_it_is() -> None:
+    """Its weights, and its batch statistics, although the student trains beside it."""
+    teacher = make_model().train()
+    before = state(teacher)
+    task = TASDistillationTask(
+        make_model(adapted=True), teacher, batches_of(make_pairs()), batches_of(make_pairs()), StudentConfig()
+    )
+    one_step(task)
+    task.validate()
+    assert changed(before, teacher) == set()
+    assert not teacher.training
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_the_loss_is_that_of_teacher_on_exo_and_student_on_ego() -> None:
+    """A student that equals its teacher, on the same view twice, has nothing to learn."""
+    pairs = make_pairs((90,))
+    config = StudentConfig(levels=(1, 3, 6), reduction="sum", zoom=False)
+    student, teacher = make_model(), make_model()
+    nn.init.normal_(student.c2f_tcn.outcc.conv.bias)
+    task = TASDistillationTask(student, teacher, batches_of(pairs, zoom=False), None, config)
+    ((exo, ego),) = batches_of(pairs, zoom=False).epoch(0)
+    student.eval()
+    (losses,) = task.losses(0)
+    with torch.no_grad():
+        wanted = tas_distillation(
+            student(ego.rows_BLD, ego.valid_BL).logits,
+            teacher(exo.rows_BLD, exo.valid_BL).logits,
+            ego.valid_BL,
+            levels=(1, 3, 6),
+            reduction="sum",
+        )
+    torch.testing.assert_close(losses["loss"].detach(), wanted)
+
+    same = [Pair(name="s", exo_PD=pairs[0].exo_PD, ego_PD=pairs[0].exo_PD, coverage=1.0)]
+    task = TASDistillationTask(make_model(), teacher, batches_of(same), batches_of(same), config)
+    assert task.validate() == {"held_out_loss": 0.0, "score": -0.0}
+
+
+def test_batch_norm_can_keep_the_teachers_statistics() -> None:
+    for freeze, moves in ((True, False), (False, True)):
+        student = make_model()
+        before = state(student)
+        config = StudentConfig(freeze_batch_norm=freeze)
+        task = TASDistillationTask(student, make_model(), batches_of(make_pairs()), None, config)
+        one_step(task)
+        one_step(task, epoch=1)
+        moved = {name for name in changed(before, student) if "running" in name or "batches" in name}
+        assert bool(moved) is moves
+
+
+def test_the_adapter_is_fine_tuned_at_a_rate_of_its_own() -> None:
+    student = make_model(adapted=True)
+    assert student.adapter is not None
+    nn.init.normal_(student.adapter.out.weight)
+    config = StudentConfig(learning_rate=1e-3, adapter_learning_rate=1e-5)
+    task = TASDistillationTask(student, make_model(), batches_of(make_pairs()), None, config)
+    before = {name: parameter.detach().clone() for name, parameter in student.named_parameters()}
+    one_step(task)
+    steps = {name: (parameter - before[name]).abs().max() for name, parameter in student.named_parameters()}
+    adapter = max(step for name, step in steps.items() if name.startswith("adapter."))
+    network = max(step for name, step in steps.items() if name.startswith("c2f_tcn."))
+    assert 0.5e-5 < adapter < 2e-5 and 0.5e-3 < network < 2e-3  # Adam's first step is the rate
+    assert all(step > 0 for name, step in steps.items() if name.startswith("adapter.encoder.layers.0.linear"))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_feature_distillation_trains_the_adapter_alone(optimizer: str) -> None:
+    model = make_model(adapted=True)
+    before = state(model)
+    config = AdapterFitConfig(optimizer=optimizer)  # type: ignore[arg-type]
+    task = FeatureDistillationTask(model, batches_of(make_pairs(), zoom=False), None, config)
+    losses = [one_step(task) for _ in range(10)]
+    assert losses[-1] < losses[0]
+    moved = changed(before, model)
+    assert moved and all(name.startswith("adapter.") for name in moved)
+
+
+def test_at_its_start_the_adapters_loss_is_the_distance_of_the_views() -> None:
+    pairs = make_pairs((90,))
+    model = make_model(adapted=True)
+    model.standardizer.mean_D.normal_()
+    model.standardizer.deviation_D.fill_(3.0)
+    task = FeatureDistillationTask(
+        model, batches_of(pairs), batches_of(pairs, zoom=False), AdapterFitConfig()
+    )
+    pooled = [
+        torch.stack([rows[start : start + 4].amax(0) for start in range(0, 90, 4)]).float()
+        for rows in (pairs[0].exo_PD, pairs[0].ego_PD)
+    ]
+    wanted = ((pooled[0] - pooled[1]) / 3).square().mean().item()
+    assert task.validate() == pytest.approx({"held_out_loss": wanted, "score": -wanted}, rel=1e-4)
+
+
+def test_the_exo_view_is_a_target_and_never_an_input() -> None:
+    """The published adapter's decoder is fed its own target."""
+    pairs = make_pairs((90,))
+    others = [Pair(name=p.name, exo_PD=p.exo_PD + 5, ego_PD=p.ego_PD, coverage=p.coverage) for p in pairs]
+    model = make_model(adapted=True)
+    assert model.adapter is not None
+    nn.init.normal_(model.adapter.out.weight)
+    model.eval()
+    seen: list[torch.Tensor] = []
+    hook = model.adapter.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
+    for chosen in (pairs, others):
+        task = FeatureDistillationTask(model, batches_of(chosen), None, AdapterFitConfig())
+        (losses,) = task.losses(0)
+    hook.remove()
+    assert torch.equal(seen[0], seen[1])
+    assert losses["loss"] > 1
+
+
+@pytest.mark.parametrize("kind", ["adapter", "student"])
+def test_padding_never_matters(kind: str) -> None:
+    """Garbage in the padded steps of a batch, and neither loss nor gradient changes."""
+    pairs = make_pairs((90, 60))
+    gradients = []
+    for garbage in (0.0, 1e3):
+        model = make_model(adapted=True)
+        assert model.adapter is not None
+        nn.init.normal_(model.adapter.out.weight)
+        batches = batches_of(pairs, zoom=False)
+        original = batches.epoch
+
+        def spoiled(
+            epoch: int, original: Callable[[int], Any] = original, garbage: float = garbage
+        ) -> Iterator[Any]:
+            for exo, ego in original(epoch):
+                exo.rows_BLD[~exo.valid_BL] = garbage
+                ego.rows_BLD[~ego.valid_BL] = -garbage
+                yield exo, ego
+
+        batches.epoch = spoiled  # type: ignore[method-assign]
+        task: FeatureDistillationTask | TASDistillationTask
+        if kind == "adapter":
+            task = FeatureDistillationTask(model, batches, None, AdapterFitConfig())
+        else:
+            task = TASDistillationTask(model, make_model(), batches, None, StudentConfig())
+        loss = one_step(task)
+        gradients.append([loss, *(p.grad for p in model.parameters() if p.grad is not None)])
+    assert len(gradients[0]) == len(gradients[1]) > 10
+    for found, wanted in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-5)
+
+
+def test_the_published_score_replaces_the_held_out_loss() -> None:
+    scored: list[Segmenter] = []
+
+    def score(model: Segmenter) -> dict[str, float]:
+        scored.append(model)
+        return {"score": 12.0}
+
+    student = make_model()
+    task = TASDistillationTask(student, make_model(), batches_of(make_pairs()), score, StudentConfig())
+    assert task.validate() == {"score": 12.0}
+    assert scored == [student]
+
+
+def test_held_out_pairs_are_always_pooled_alike() -> None:
+    """Else the best epoch would be the one with the luckiest draw."""
+    model = make_model(adapted=True)
+    held_out = batches_of(make_pairs(), zoom=False)
+    task = FeatureDistillationTask(model, batches_of(make_pairs()), held_out, AdapterFitConfig())
+    first = task.validate()
+    one_step(
+        FeatureDistillationTask(copy.deepcopy(model), batches_of(make_pairs()), None, AdapterFitConfig())
+    )
+    assert task.validate() == first
+    assert np.isfinite(first["score"])
+
+
+def test_feature_distillation_is_the_loss_of_valid_steps() -> None:
+    pairs = make_pairs((90, 60))
+    model = make_model(adapted=True)
+    task = FeatureDistillationTask(model, batches_of(pairs, zoom=False), None, AdapterFitConfig())
+    (losses,) = task.losses(0)
+    ((exo, ego),) = batches_of(pairs, zoom=False).epoch(0)
+    wanted = feature_distillation(ego.rows_BLD, exo.rows_BLD, ego.valid_BL)
+    torch.testing.assert_close(losses["loss"].detach(), wanted)
