@@ -3,7 +3,8 @@
 The plain loop does what the published trainer does (A101-TAS dataset.py and main.py): it pools chunk by chunk in
 numpy, pads every window to 1,200 chunks of float32, and batches windows as they come. Reading is left out: both
 start from the same float16 rows in memory. Network, loss, optimiser, batch size and the chunk size drawn for each
-window are the same. That the losses are, too, is judged on held-out recordings after the same number of epochs.
+window are the same; the trainer runs in float32, its default on a processor, and in bfloat16 as well. That the losses
+are the same, too, is judged on held-out recordings after the same number of epochs.
 Axes: T rows, C chunks, B sequences, L padded steps, D feature width, K classes.
 """
 
@@ -64,14 +65,22 @@ def main() -> None:
     recordings = make_recordings([length // shrink for length in lengths(num_recordings)], feature_dim)
     held_out = make_recordings([MEDIAN_ROWS // shrink] * num_held_out, feature_dim)
     model = Segmenter(Standardizer(feature_dim), C2FTCN(feature_dim=feature_dim, num_classes=NUM_CLASSES))
-    ours = Ours(copy.deepcopy(model), recordings, windowing)
+    half = copy.deepcopy(model)
+    half.precision = torch.bfloat16
+    trainers = {
+        "trainer": Ours(copy.deepcopy(model), recordings, windowing),
+        "trainer bfloat16": Ours(half, recordings, windowing),
+    }
     plain = PlainLoop(copy.deepcopy(model.c2f_tcn), recordings, windowing)
-    timings = time_in_turn({"trainer": ours.epoch, "plain loop": plain.epoch}, num_rounds=num_rounds)
+    timings = time_in_turn(
+        {**{name: ours.epoch for name, ours in trainers.items()}, "plain loop": plain.epoch},
+        num_rounds=num_rounds,
+    )
     losses = {
-        "trainer": held_out_loss(ours.model.c2f_tcn, held_out, windowing),
+        **{name: held_out_loss(ours.model.c2f_tcn, held_out, windowing) for name, ours in trainers.items()},
         "plain loop": held_out_loss(plain.network, held_out, replace(windowing, pad_to=windowing.max_chunks)),
     }
-    if losses["trainer"] > MAX_LOSS_RATIO * losses["plain loop"]:
+    if max(losses[name] for name in trainers) > MAX_LOSS_RATIO * losses["plain loop"]:
         raise RuntimeError(f"the losses aren't equal: {losses}")
     num_rows = sum(len(labeled.classes_T) for labeled in recordings)
     write_result(
@@ -89,7 +98,10 @@ def main() -> None:
             "untrained_loss": round(held_out_loss(model.c2f_tcn, held_out, windowing), 4),
         },
         timings={name: timing.summary(num_rows, "rows") for name, timing in timings.items()},
-        ratios={"trainer_over_plain_loop": ratio(timings["trainer"], timings["plain loop"])},
+        ratios={
+            f"{name.replace(' ', '_')}_over_plain_loop": ratio(timings[name], timings["plain loop"])
+            for name in trainers
+        },
         targets={"trainer_over_plain_loop": 2.0},
     )
 

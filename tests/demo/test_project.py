@@ -39,7 +39,7 @@ def test_it_says_that_it_is_not_the_papers_data_and_why_each_setting_differs(fil
     settings = [number for number, line in enumerate(extract) if " = " in line and line[0] != "#"]
     assert len(settings) == len(tomllib.loads(text)["extract"])
     assert all(extract[number - 1].startswith("# ") for number in settings)
-    train = text.split("[train]")[1]
+    train = text.split("\n[train]")[1]
     assert all(
         word in train
         for word in ("# Published: chunks", "# Not in the paper", "# Paper: 1e-4", "# Paper: SGD")
