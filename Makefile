@@ -23,7 +23,8 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	    echo "error: Python 3.11 or newer is needed, but \`$(PYTHON) --version\` says:" \
 	        "$$($(PYTHON) --version 2>&1 | head -n 1). Name another one: make PYTHON=python3.12" >&2; exit 1; }
-	@echo "Installing the versions of constraints.txt into .venv; this takes a few minutes and about 2 GB."
+	@echo "Installing the versions of constraints.txt into .venv; this takes a few minutes and about 2 GB," \
+	    "with torch's build for CUDA, which is pip's default on Linux, several GB more."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet 'pip>=25.1'
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[all]' --group dev

@@ -9,12 +9,16 @@ from typing import Literal
 
 import numpy as np
 
-from sync_demo.kits import KITS, Kit
+from sync_demo.kitchen import KITCHEN
+from sync_demo.kits import Kit
 from sync_demo.scene import Scene
 from sync_demo.script import Script, write_script
+from sync_demo.tabletop import TABLETOP
 
 Size = Literal["demo", "study"]
 Variant = Literal["tabletop", "kitchen"]
+
+KITS: dict[Variant, Kit] = {"tabletop": TABLETOP, "kitchen": KITCHEN}
 
 SPLITS = ("train", "adapt", "test")
 NUM_RECORDINGS: dict[str, tuple[int, int, int]] = {"demo": (20, 9, 21), "study": (60, 40, 60)}

@@ -117,7 +117,10 @@ def table(
 @runs_argument
 @project_option
 @click.option(
-    "--recording", "recordings", multiple=True, help=f"Repeat for several [default: the first {NUM_PLOTTED}]."
+    "--recording",
+    "recordings",
+    multiple=True,
+    help=f"Repeat for several [default: the first {NUM_PLOTTED} of each split].",
 )
 @click.option("--output", type=click.Path(path_type=Path), help="Folder [default: plots, below the runs].")
 @json_option
@@ -138,11 +141,13 @@ def plot(
     from sync_eval.plots import bars_of, colors_of, plot_recording
     from sync_eval.runs import find_groups
     from sync_store.datasets import open_dataset
+    from sync_store.labels import first_seen
 
     project = load_project(project_path or default_project)
     groups = find_groups(runs or [project.runs_path])
     dataset = open_dataset(project)
-    chosen = recordings or dataset.split(groups[0].info.split)[:NUM_PLOTTED]
+    splits = first_seen(group.info.split for group in groups)
+    chosen = recordings or [name for split in splits for name in dataset.split(split)[:NUM_PLOTTED]]
     figures = {recording: bars_of(groups, dataset, recording) for recording in chosen}
     colors = colors_of(groups, dataset, [bar for bars in figures.values() for bar in bars])
     folder = output or project.runs_path / "plots"

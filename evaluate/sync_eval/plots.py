@@ -68,21 +68,31 @@ def colors_of(groups: Sequence[Group], dataset: Dataset, bars: Iterable[Bar]) ->
 
 
 def bars_of(groups: Sequence[Group], dataset: Dataset, recording: str) -> list[Bar]:
-    """Ground truth, where the recording has labels, and one bar a group, of its lowest seed.
+    """Ground truth, where the recording has labels, and one bar a group that tested on it, of its lowest seed.
 
     Raises:
-        DatasetError: If the recording wasn't predicted, or there is nothing to draw.
+        DatasetError: If the recording is in a group's split but wasn't predicted, no group tested on it, or there
+            is nothing to draw.
     """
     labeled = tuple(sequence.segments for sequence in dataset.labeled(recording))
+    tested = [group for group in groups if recording in _recordings_of(group, dataset)]
+    if not tested:
+        splits = ", ".join(sorted({group.info.split for group in groups}))
+        raise DatasetError(f"recording {recording} wasn't predicted; the runs predicted the split {splits}")
     bars = [Bar(name="ground truth", segments=labeled)] if labeled else []
-    rest = [(group.info.view, group.info.feature_set, group.run) for group in groups]
+    rest = [(group.info.view, group.info.feature_set, group.run, group.info.split) for group in tested]
     varies = [len(set(values)) > 1 for values in zip(*rest, strict=True)]
-    for group, values in zip(groups, rest, strict=True):
+    for group, values in zip(tested, rest, strict=True):
         words = [group.info.method, *compress(values, varies)]
         bars.append(Bar(name=", ".join(words), segments=(group.sets[0].read(recording),)))
     if not any(len(segments) for bar in bars for segments in bar.segments):
         raise DatasetError(f"recording {recording}: there is nothing to draw, neither labels nor predictions")
     return bars
+
+
+def _recordings_of(group: Group, dataset: Dataset) -> set[str]:
+    """What the group predicted or should have."""
+    return {*group.sets[0].recordings, *dataset.split(group.info.split)}
 
 
 def plot_recording(path: Path, title: str, bars: Sequence[Bar], colors: Mapping[str, Color]) -> None:

@@ -12,13 +12,14 @@ from sync_eval.config import Protocol
 from sync_eval.metrics import Scores
 from sync_eval.scoring import ScoredSet, Truth, score_set
 from sync_store.errors import DatasetError
-from sync_store.predictions import PredictionInfo, PredictionSet, find_predictions
+from sync_store.labels import first_seen
+from sync_store.predictions import METHODS, PredictionInfo, PredictionSet, find_predictions
 
 ORACLES = ("exo-oracle", "ego-oracle")
 """Trained and tested on one kind of view; Table 1 has them above the adaptation methods."""
 
-METHODS = (*ORACLES, "no-adaptation", "feature", "tas", "feature-tas")
-"""The paper's rows, in the order of Table 1. Other names come after them, sorted."""
+SELECTED_ON_TEST = "published-test-ego"
+"""Selection by the labels of the test split, as `sync_train` calls it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,17 @@ class Group:
     def seeds(self) -> tuple[int, ...]:
         """Seeds, ascending."""
         return tuple(found.info.seed for found in self.sets)
+
+    @property
+    def selection(self) -> str:
+        """How each stage chose its epoch, such as "teacher held-out, tas last"; empty where no manifest says so."""
+        said = (_protocol(found.info, "selection") for found in self.sets)
+        return "; ".join(first_seen(str(selection) for selection in said if selection is not None))
+
+    @property
+    def selected_on_test(self) -> bool:
+        """Whether the labels of the test split chose an epoch of any stage."""
+        return SELECTED_ON_TEST in self.selection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +82,7 @@ def find_groups(folders: Sequence[Path]) -> list[Group]:
     folder.
 
     Raises:
-        DatasetError: If a folder holds none, or one seed of a method twice.
+        DatasetError: If a folder holds none, one seed of a method twice, or seeds that were trained otherwise.
     """
     below: dict[Path, tuple[Path, PredictionSet]] = {}
     for folder in folders:
@@ -91,6 +103,7 @@ def find_groups(folders: Sequence[Path]) -> list[Group]:
     ]
     for group in made:
         _check_seeds(group)
+        _check_settings(group)
     return sorted(made, key=_table_order)
 
 
@@ -123,8 +136,25 @@ def _check_seeds(group: Group) -> None:
             )
 
 
+def _check_settings(group: Group) -> None:
+    """Refuse to average seeds of other settings. A manifest without `settings` agrees with its like alone."""
+    first, *others = group.sets
+    for other in others:
+        if _protocol(first.info, "settings") != _protocol(other.info, "settings"):
+            raise DatasetError(
+                f"{first.folder} and {other.folder} were trained with different settings, so they can't be seeds "
+                f"of one row (run {group.run}, method {group.info.method}, view {group.info.view}). Train "
+                "what is outdated again with: sync-train --overwrite --seed N, or keep both apart with: "
+                "sync-train --run NAME"
+            )
+
+
+def _protocol(info: PredictionInfo, key: str) -> str | int | float | bool | None:
+    return (info.protocol or {}).get(key)
+
+
 def _table_order(group: Group) -> tuple[bool, int, str, str, int, str, str]:
-    """Oracles by method, then blocks of one feature set and run, as in Table 1."""
+    """Oracles by method, then blocks of one feature set and run, as in Table 1; other methods come last."""
     info = group.info
     is_oracle = info.method in ORACLES
     method = METHODS.index(info.method) if info.method in METHODS else len(METHODS)

@@ -18,7 +18,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from sync_eval.runs import ORACLES, Row
+from sync_eval.runs import ORACLES, SELECTED_ON_TEST, Row
 
 COLUMNS = {"edit": "Edit", "f1_10": "F1@10", "f1_25": "F1@25", "f1_50": "F1@50", "mof": "MoF"}
 """Metrics of Table 1 in its order, and their headings."""
@@ -27,6 +27,9 @@ MEASURES = (*COLUMNS, "f1_10_mean", "f1_25_mean", "f1_50_mean", "coverage")
 """Metrics that CSV and JSON hold."""
 
 _DAGGER = "†"
+"""Marks a backbone that was trained on data of the benchmark."""
+_DOUBLE_DAGGER = "‡"
+"""Marks a model that was selected on test data."""
 _MARKDOWN = re.compile(r"([\\|<\[\]*`])")
 
 
@@ -83,7 +86,10 @@ def to_csv(rows: Sequence[Row], protocol: str) -> str:
     """One line a row, means and standard deviations in columns of their own; `seeds` joined by spaces."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    names = ("run", "feature_set", "method", "view", "kind", "split", "trained_on", "protocol", "seeds")
+    names = (
+        *("run", "feature_set", "method", "view", "kind", "split"),
+        *("trained_on", "selection", "protocol", "seeds"),
+    )
     measures = [name for metric in MEASURES for name in (metric, f"{metric}_sd")]
     writer.writerow([*names, *measures, "num_sequences", "num_frames"])
     for row in rows:
@@ -116,6 +122,7 @@ def _row_table(row: Row) -> dict[str, Any]:
         "kind": info.kind,
         "split": info.split,
         "trained_on": list(info.trained_on),
+        "selection": row.group.selection,
         "settings": dict(info.protocol or {}),
         "seeds": list(seeds),
         **{metric: row.mean(metric) for metric in MEASURES},
@@ -131,7 +138,7 @@ def _row_table(row: Row) -> dict[str, Any]:
 
 def _lay_out(rows: Sequence[Row], protocol: str) -> _Layout:
     columns = {
-        "method": [f"{row.group.info.method}{_DAGGER * bool(row.group.info.trained_on)}" for row in rows],
+        "method": [f"{row.group.info.method}{_marks(row)}" for row in rows],
         "run": [row.group.run for row in rows],
         "features": [row.group.info.feature_set for row in rows],
         "view": [row.group.info.view for row in rows],
@@ -151,6 +158,10 @@ def _lay_out(rows: Sequence[Row], protocol: str) -> _Layout:
         block_ends=(*(_block(row) != _block(below) for row, below in pairwise(rows)), False),
         footnotes=_footnotes(rows, protocol, {name: columns[name][0] for name in shared}),
     )
+
+
+def _marks(row: Row) -> str:
+    return _DAGGER * bool(row.group.info.trained_on) + _DOUBLE_DAGGER * row.group.selected_on_test
 
 
 def _number(row: Row, metric: str) -> str:
@@ -178,6 +189,11 @@ def _footnotes(rows: Sequence[Row], protocol: str, shared: dict[str, str]) -> tu
     for seen in dict.fromkeys(row.group.info.trained_on for row in rows if row.group.info.trained_on):
         features = dict.fromkeys(r.group.info.feature_set for r in rows if r.group.info.trained_on == seen)
         notes.append(f"{_DAGGER} The backbone of {', '.join(features)} was trained on: {'; '.join(seen)}.")
+    if any(row.group.selected_on_test for row in rows):
+        notes.append(
+            f"{_DOUBLE_DAGGER} Labels of the test split chose the epoch of a stage ({SELECTED_ON_TEST}): no score on "
+            "unseen data."
+        )
     return tuple(notes)
 
 

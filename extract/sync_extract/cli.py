@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 @click.option("--fps", help='Sampling rate: 30, "30000/1001" or native [default: the label rate].')
 @click.option("--device", help="auto, cpu, cuda, cuda:1 …")
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16", "float16"]))
-@click.option("--batch-size", type=click.IntRange(min=1), help="Frames a forward pass.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Frames a forward pass, a power of two.")
 @click.option("--workers", type=click.IntRange(min=1), help="Videos decoded ahead at the same time.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--overwrite", is_flag=True, help="Extract again what is complete.")
@@ -122,12 +122,13 @@ def _extract(
 ) -> "tuple[Plan, list[Failure]]":
     from sync_extract.backbones import Placement, load_backbone
     from sync_extract.pipeline import Settings, extract, make_feature_set
-    from sync_extract.plan import make_plan
+    from sync_extract.plan import choose_recordings, make_plan
     from sync_extract.progress import show_progress
     from sync_store.layout import ensure_feature_set
 
     dataset = open_dataset(project)
     fps = config.rate(dataset.label_rate)
+    asked = choose_recordings(dataset, list(recordings) or None)  # before weights are loaded for nothing
     backbone = load_backbone(
         config.backbone,
         weights=config.weights,
@@ -142,7 +143,7 @@ def _extract(
         feature_set,
         fps=fps,
         views=views,
-        recordings=list(recordings) or None,
+        recordings=asked,
         overwrite=overwrite,
     )
     if dry_run:
@@ -210,11 +211,12 @@ def list_store(project_path: Path | None, as_json: bool) -> None:
     from sync_store.reader import FeatureStore
 
     store = FeatureStore(load_project(project_path).store_path)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for feature_set in store.feature_sets():
         for view in store.views(feature_set):
             entries = store.entries(feature_set, view)
             complete = [entry for entry in entries if entry.complete]
+            damaged = [entry.recording for entry in entries if entry.problem]
             rows.append(
                 {
                     "feature_set": feature_set,
@@ -222,8 +224,9 @@ def list_store(project_path: Path | None, as_json: bool) -> None:
                     "recordings": len(complete),
                     "hours": round(sum(entry.duration_seconds for entry in complete) / 3600, 3),
                     "size_bytes": sum(entry.size_bytes for entry in entries),
-                    "incomplete": [entry.recording for entry in entries if not entry.complete],
-                    "fingerprint": store.feature_set(feature_set)["fingerprint"],
+                    "incomplete": [e.recording for e in entries if not (e.complete or e.problem)],
+                    "damaged": damaged,
+                    "fingerprint": store.feature_set(feature_set).get("fingerprint"),
                 }
             )
     if as_json:
@@ -234,11 +237,10 @@ def list_store(project_path: Path | None, as_json: bool) -> None:
 
     table = Table("feature set", "view", "recordings", "hours", "MiB", "incomplete", title=str(store.path))
     for row in rows:
-        incomplete = row["incomplete"]
-        assert isinstance(incomplete, list)
+        unusable = [*row["incomplete"], *(f"{name} (damaged)" for name in row["damaged"])]
         size = f"{row['size_bytes'] / 2**20:.1f}"
         cells = (row["feature_set"], row["view"], row["recordings"], f"{row['hours']:.2f}", size)
-        table.add_row(*map(str, cells), ", ".join(incomplete) or "-")
+        table.add_row(*map(str, cells), ", ".join(unusable) or "-")
     Console().print(table)
 
 

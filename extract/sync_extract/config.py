@@ -5,11 +5,19 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
+from sync_store.config import suggest
 from sync_store.errors import ProjectError
 from sync_store.project import parse_rate
 
 NATIVE = "native"
 """Value of `fps` that keeps every frame."""
+
+TOKENS = ("cls", "mean", "max", "min", "std")
+"""What a feature may be joined from: the class token, and mean, maximum, minimum and standard deviation of the
+patch tokens."""
+
+PRESET_NAMES = ("official", "published")
+"""Ways of preprocessing; `sync_extract.transforms` has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +41,7 @@ class ExtractConfig:
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """"auto" is bfloat16 on a GPU, float32 on a processor."""
     batch_size: int = 64
-    """Frames a forward pass; halved on its own where memory is too small."""
+    """Frames a forward pass, rounded down to a power of two; halved on its own where memory is too small."""
     workers: int = 2
     """Videos that are decoded ahead at the same time."""
     min_coverage: float = 0.9
@@ -42,6 +50,13 @@ class ExtractConfig:
     """Views that a bare `sync-extract` extracts; by default all."""
 
     def __post_init__(self) -> None:
+        if self.preset not in PRESET_NAMES:
+            raise ValueError(f"unknown preset {self.preset!r}{suggest(self.preset, list(PRESET_NAMES))}")
+        if not self.tokens:
+            raise ValueError(f"tokens must name at least one of {', '.join(TOKENS)}, got none")
+        for token in self.tokens:
+            if token not in TOKENS:
+                raise ValueError(f"unknown token {token!r}{suggest(token, list(TOKENS))}")
         if self.fps is not None:
             _ = self.rate(Fraction(1))
         for name in ("batch_size", "workers"):

@@ -27,7 +27,7 @@ def check_coverage(
         VideoError: If there are fewer rows than `min_coverage` of the expected ones.
     """
     missing_seconds = video.missing_start_seconds + video.missing_end_seconds
-    expected = len(grid) + round(missing_seconds * float(fps or video.measured_fps or 0))
+    expected = len(grid) + round(missing_seconds * _rows_per_second(video, fps))
     if num_rows == expected:
         return _oddity(video)
     reasons = []
@@ -51,6 +51,12 @@ def check_coverage(
             f"{video.path.stem}-whole{video.path.suffix}; or lower min_coverage in sync.toml [extract]"
         )
     return f"{what}. These were kept; get a whole copy and extract it with --overwrite for the rest"
+
+
+def _rows_per_second(video: VideoProbe, fps: Fraction | None) -> float:
+    """Rows that a second of the video gives: a frame has one row at the most, however fine the grid."""
+    rates = [float(rate) for rate in (fps, video.measured_fps) if rate is not None]
+    return min(rates, default=0.0)
 
 
 def _oddity(video: VideoProbe) -> str | None:

@@ -16,6 +16,9 @@ from av.video.stream import VideoStream
 
 from sync_store.errors import VideoError
 
+_FORMATS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,flv,asf,ogg,ivf,mxf,nut"
+"""FFmpeg's names of formats that hold their pictures themselves. A playlist named .mp4 would open other files."""
+
 
 @contextmanager
 def open_video(path: Path, *, ignore_edit_list: bool = False) -> Iterator[tuple[InputContainer, VideoStream]]:
@@ -34,11 +37,14 @@ def open_video(path: Path, *, ignore_edit_list: bool = False) -> Iterator[tuple[
         )
     if path.stat().st_size == 0:
         raise VideoError(f"{path}: the file is empty (0 bytes). Copy or download it again")
+    options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
+    if ignore_edit_list:
+        options["ignore_editlist"] = "1"
     try:
-        container = av.open(str(path), options={"ignore_editlist": "1"} if ignore_edit_list else {})
-    except av.error.InvalidDataError:
+        container = av.open(str(path), options=options)
+    except (av.error.InvalidDataError, av.error.ArgumentError):  # the latter for a format that isn't listed
         raise VideoError(
-            f"{path}: not a video that FFmpeg can read ({path.stat().st_size} bytes): no video at all, or "
+            f"{path}: not a video that FFmpeg can read ({path.stat().st_size} bytes): no video at all, a playlist, or "
             f"an mp4 without its end, where the index is. Copy or download it again"
         ) from None
     except (av.error.FFmpegError, OSError) as error:

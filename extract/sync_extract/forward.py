@@ -14,6 +14,9 @@ from sync_store.errors import VideoError
 
 log = logging.getLogger(__name__)
 
+_CPU_ALLOCATOR = "DefaultCPUAllocator"
+"""Named in torch's message where a processor's memory is too small: a plain RuntimeError (torch 2.13)."""
+
 
 class AdaptiveForward:
     """Runs the backbone on batches, halving the batch for good where memory is too small."""
@@ -48,6 +51,10 @@ class AdaptiveForward:
         try:
             return self._backbone(frames_NHWC).cpu()
         except torch.OutOfMemoryError:
+            return None
+        except RuntimeError as error:
+            if _CPU_ALLOCATOR not in str(error):
+                raise
             return None
 
     def _halve(self, shape: tuple[int, ...]) -> None:

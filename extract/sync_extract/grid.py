@@ -28,6 +28,10 @@ class FrameTimes(Protocol):
         """Times of the T frames in ticks, strictly increasing."""
 
     @property
+    def start_pts(self) -> int:
+        """Time of the stream's first frame in ticks, whether or not it is one of the T: it may not decode."""
+
+    @property
     def time_base(self) -> Fraction:
         """Seconds a tick."""
 
@@ -56,7 +60,7 @@ def sample_grid(
 ) -> Grid:
     """Choose the frames of a grid of `fps` points a second.
 
-    A frame's time is ticks x time base, less the first frame's if the clock is "stream-start", plus `offset`
+    A frame's time is ticks x time base, less the stream's first frame's if the clock is "stream-start", plus `offset`
     seconds. Grid points are k / fps on that clock, for every whole k. A frame can serve its nearest grid point
     only (of two equally near ones the earlier), and a grid point takes the nearest frame that can serve it (of
     two equally near ones the earlier). So a grid point with no frame within half a period has no row, and no
@@ -74,7 +78,7 @@ def sample_grid(
     """
     if fps is not None and fps <= 0:
         raise ValueError(f"fps must be positive, got {fps}")
-    ticks = video.pts - video.pts[0] if clock == "stream-start" else video.pts
+    ticks = video.pts - video.start_pts if clock == "stream-start" else video.pts
     frame_index = np.arange(len(ticks), dtype=np.int64)
     num_missing = 0
     if fps is not None:

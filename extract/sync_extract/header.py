@@ -31,8 +31,8 @@ class Header:
         """About how many rows a grid of `fps` (None: every frame) takes; 0 if the header doesn't tell."""
         if fps is None and self.num_frames:
             return self.num_frames
-        rate = fps or self.fps
-        return round(self.seconds * rate) if self.seconds and rate else 0
+        rates = [rate for rate in (fps, self.fps) if rate]  # a frame has one row at the most
+        return round(self.seconds * min(rates)) if self.seconds and rates else 0
 
 
 def read_header(container: InputContainer, stream: VideoStream) -> Header:

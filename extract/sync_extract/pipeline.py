@@ -4,6 +4,7 @@ A few videos are decoded ahead, each in a thread of its own with a short queue; 
 backbone over them in order; one more thread writes. Memory is bounded by the queues, not by the videos.
 """
 
+import logging
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
@@ -25,6 +26,8 @@ from sync_store.provenance import code_version, library_versions, machine
 from sync_store.writer import RecordingWriter
 
 __all__ = ["Settings", "Watcher", "extract", "make_feature_set"]
+
+log = logging.getLogger(__name__)
 
 WRITES_AHEAD = 4
 """Batches of features that may wait for the writer."""
@@ -67,7 +70,13 @@ def extract(
         OSError: If the store can't be written (full disk, read-only folder): nothing more can be done.
     """
     failures = []
-    forward = AdaptiveForward(backbone, settings.batch_size)
+    forward = AdaptiveForward(backbone, settings.batch_frames)
+    if settings.batch_frames != settings.batch_size:
+        log.warning(
+            "batches have %d frames: a batch size of %d is rounded down to a power of two",
+            settings.batch_frames,
+            settings.batch_size,
+        )
     run_provenance = _run_provenance(backbone, settings)
     ahead: deque[Reading] = deque()
     waiting = iter(jobs)
@@ -104,9 +113,13 @@ def _extract_one(
     writer = prepared.writer
     watcher.started(reading.job, writer.next_row, writer.num_rows)
     rows_writer = _RowsWriter(writer, writing)
+    batch_frames = settings.batch_frames
     try:
         for frames in reading.batches():
             rows = forward(frames)
+            if forward.batch_size < batch_frames:
+                batch_frames = forward.batch_size
+                rows_writer.amend_provenance({"halved_to": batch_frames})
             rows_writer.append(rows)
             watcher.advanced(reading.job, len(rows))
         rows_writer.finish()
@@ -138,6 +151,10 @@ class _RowsWriter:
         while len(self._pending) > WRITES_AHEAD:
             self._pending.popleft().result()
 
+    def amend_provenance(self, changes: dict[str, Any]) -> None:
+        """Queue a change of the provenance, before the rows that it is about."""
+        self._pending.append(self._thread.submit(self._writer.amend_provenance, changes))
+
     def finish(self) -> None:
         """Wait for all batches; raises what went wrong in writing one."""
         while self._pending:
@@ -167,5 +184,5 @@ def _run_provenance(backbone: Backbone, settings: Settings) -> dict[str, Any]:
         "libraries": library_versions(["torch", "transformers", "decord", "av", "numpy", "zarr"]),
         "machine": machine(),
         "device": device,
-        "batch_size": settings.batch_size,
+        "batch_size": settings.batch_frames,
     }

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sync_extract.header import estimate_rows
 from sync_store.config import suggest
 from sync_store.datasets import Dataset, VideoSource
-from sync_store.errors import FingerprintError, SyncError, VideoError
+from sync_store.errors import FingerprintError, StoreError, SyncError, VideoError
 from sync_store.layout import FeatureSet, check_feature_set, read_attributes, recording_path
 
 State = Literal["new", "resume", "redo", "done"]
@@ -93,17 +93,11 @@ def make_plan(
         SyncError: If the dataset has no recordings, or not one that is asked for.
         FingerprintError: If the store's feature set of that name was made by another recipe.
     """
+    asked = choose_recordings(dataset, recordings)
     check_feature_set(store, feature_set)
-    known = dataset.recordings()
-    if not known:
-        raise SyncError("the dataset has no recordings. Check root in sync.toml [dataset], and its folders")
-    if unknown := [name for name in recordings or () if name not in known]:
-        raise SyncError(
-            f"there is no recording {unknown[0]!r} in the dataset{_suggest_few(unknown[0], known)}"
-        )
     jobs, failures = [], []
     for view in dict.fromkeys(views):
-        for recording in dict.fromkeys(recordings or known):
+        for recording in asked:
             try:
                 source = dataset.video(recording, view)
                 state = _state(source, store, feature_set, overwrite)
@@ -111,7 +105,28 @@ def make_plan(
                 jobs.append(Job(source=source, state=state, expected_rows=expected_rows))
             except SyncError as error:
                 failures.append(Failure(recording=recording, view=view, message=str(error)))
+            except OSError as error:  # a link that leads nowhere, a folder that mustn't be read
+                message = (
+                    f"{error.filename}: can't be read: {error.strerror}. Check its disk, links and rights"
+                )
+                failures.append(Failure(recording=recording, view=view, message=message))
     return Plan(jobs=jobs, failures=failures)
+
+
+def choose_recordings(dataset: Dataset, asked: list[str] | None) -> list[str]:
+    """The asked recordings, each once, or all of the dataset.
+
+    Raises:
+        SyncError: If the dataset has no recordings, or not one that is asked for.
+    """
+    known = dataset.recordings()
+    if not known:
+        raise SyncError("the dataset has no recordings. Check root in sync.toml [dataset], and its folders")
+    if unknown := [name for name in asked or () if name not in known]:
+        raise SyncError(
+            f"there is no recording {unknown[0]!r} in the dataset{_suggest_few(unknown[0], known)}"
+        )
+    return list(dict.fromkeys(asked or known))
 
 
 def _suggest_few(name: str, known: list[str]) -> str:
@@ -121,14 +136,19 @@ def _suggest_few(name: str, known: list[str]) -> str:
 
 
 def _state(source: VideoSource, store: Path, feature_set: FeatureSet, overwrite: bool) -> State:
-    attributes = read_attributes(recording_path(store, feature_set.name, source.view, source.recording))
+    where = f"recording {source.recording}, view {source.view}"
+    try:
+        attributes = read_attributes(recording_path(store, feature_set.name, source.view, source.recording))
+    except StoreError as error:
+        if overwrite:
+            return "redo"
+        raise StoreError(f"{where}: {error}. Extract it again with --overwrite") from None
     if not attributes:
         return "new"
     if not attributes.get("complete"):
         return "resume"
     if overwrite:
         return "redo"
-    where = f"recording {source.recording}, view {source.view}"
     if attributes.get("fingerprint") != feature_set.fingerprint:
         raise FingerprintError(
             f"{where}: its features were made by another recipe than the rest of {feature_set.name}. "

@@ -60,6 +60,8 @@ class VideoProbe:
     size_bytes: int
     pts: npt.NDArray[np.int64]
     """Presentation time of each frame in ticks of `time_base`, strictly increasing."""
+    start_pts: int
+    """Time in ticks of the first frame to be shown, also where it can't be decoded: the stream's start."""
     time_base: Fraction
     """Seconds a tick."""
     key_frames: npt.NDArray[np.int64]
@@ -188,6 +190,7 @@ def probe(path: Path) -> VideoProbe:
         orientation=orientation,
         size_bytes=path.stat().st_size,
         pts=pts,
+        start_pts=int(shown.min()),
         time_base=time_base,
         key_frames=key_frames,
         header=header,

@@ -1,5 +1,6 @@
 """One video read ahead of the backbone, in a thread of its own, with a short queue of decoded batches."""
 
+import logging
 import queue
 import threading
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,11 @@ QUEUE_BATCHES = 3
 BATCH_BYTES = 128 << 20
 """A decoded batch is at most about this large: 4K video is decoded a few frames at a time."""
 
+FEW_ROWS = 10
+"""Missing within a video without a word: single frames that a camera lost. Provenance counts all."""
+
+log = logging.getLogger(__name__)
+
 Frames = npt.NDArray[np.uint8]
 
 
@@ -38,6 +44,11 @@ class Settings:
     batch_size: int
     workers: int
     min_coverage: float
+
+    @property
+    def batch_frames(self) -> int:
+        """`batch_size` rounded down to a power of two, as the rows of a shard are: batches never straddle two."""
+        return 1 << (self.batch_size.bit_length() - 1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,6 +114,14 @@ class Reading:
         video = probe(source.path)
         grid = sample_grid(video, fps=settings.fps, offset=source.offset, clock=source.clock)
         check_coverage(video, grid, num_rows=len(grid), fps=settings.fps, min_coverage=settings.min_coverage)
+        if grid.num_missing > FEW_ROWS:
+            log.warning(
+                "%s: %d of %d points of the sampling grid have no frame and so no row: the camera lost frames or "
+                "is slower than the grid",
+                self.job.name,
+                grid.num_missing,
+                grid.num_missing + len(grid),
+            )
         provenance = {**self._source_provenance(video, grid), **self._run_provenance}
         if self.job.state == "redo":
             delete_recording(
@@ -148,7 +167,7 @@ class Reading:
         """
         video, writer = prepared.video, prepared.writer
         frame_bytes = video.width * video.height * 3
-        most = max(1, min(self._settings.batch_size, BATCH_BYTES // frame_bytes, writer.shard_rows))
+        most = max(1, min(self._settings.batch_frames, BATCH_BYTES // frame_bytes, writer.shard_rows))
         frame_index = prepared.grid.frame_index[writer.next_row :]
         for frames in decode_frames(video, frame_index, batch_frames=1 << (most.bit_length() - 1)):
             if not self._put(frames):

@@ -16,13 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from sync_store.errors import DatasetError
-from sync_store.rows import find_gaps, period_ns
+from sync_store.rows import find_gaps, find_long_gaps, period_ns
 
 NS_PER_SECOND = 1_000_000_000
 
 TICK_SLACK_NS = 500_000
 """Half a millisecond. Matroska and WebM count time in whole milliseconds, so a frame shown at 33.33 ms is
 stored as 33 ms; without this slack it would take the label of the frame before it."""
+
+MAX_SECONDS = 1_000_000
+"""Eleven days. Longer than any recording, so a time beyond it is in another unit or on another clock; scoring
+makes a grid up to the last label, which such a time would make larger than memory."""
 
 UNLABELED = -1
 """Index of a moment that no segment holds."""
@@ -133,8 +137,8 @@ def segments_of_rows(
 ) -> Segments:
     """Turn a class a row into segments that meet half-way between rows.
 
-    A row speaks for the time up to half-way to its neighbours, and at an end or a gap for half a period; a gap
-    stays a gap (`sync_store.rows`).
+    A row speaks for the time up to half-way to its neighbours, and at an end or a gap for half a period. A gap
+    stays a gap, unless it is short and has the same class on both sides (`sync_store.rows.BRIDGED_NS`).
 
     Args:
         class_ids: int64 (T,) indices into `classes`.
@@ -148,9 +152,10 @@ def segments_of_rows(
     if not len(timestamps):
         return Segments(start_ns=timestamps, stop_ns=timestamps, labels=())
     steps = np.diff(timestamps)
-    gap = find_gaps(timestamps)
+    changes = class_ids[1:] != class_ids[:-1]
+    gap = np.where(changes, find_gaps(timestamps), find_long_gaps(timestamps))
     middles = timestamps[:-1] + (steps + 1) // 2
-    new = np.concatenate([[True], gap | (class_ids[1:] != class_ids[:-1])])
+    new = np.concatenate([[True], gap | changes])
     first = np.flatnonzero(new)
     last = np.append(first[1:], len(timestamps)) - 1
     half = (period_ns(timestamps) + 1) // 2
@@ -268,7 +273,10 @@ def _read_text(path: Path) -> str:
 
 
 def _parse_seconds(text: str | None, where: str, column: str) -> int:
-    time_ns = seconds_to_ns(parse_decimal(text, where, column))
-    if abs(time_ns) >= 2**62:
-        raise DatasetError(f"{where}: {column} is {text} seconds, which is out of range")
-    return time_ns
+    seconds = parse_decimal(text, where, column)
+    if abs(seconds) > MAX_SECONDS:
+        raise DatasetError(
+            f"{where}: {column} is {(text or '').strip()} seconds, more than {MAX_SECONDS} either way. Times are "
+            "seconds on the recording's clock: check the unit (milliseconds, frames?), and subtract the time of day"
+        )
+    return seconds_to_ns(seconds)

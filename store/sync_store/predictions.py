@@ -19,6 +19,9 @@ from sync_store.names import check_name
 MANIFEST = "predictions.json"
 VERSION = 1
 
+METHODS = ("exo-oracle", "ego-oracle", "no-adaptation", "feature", "tas", "feature-tas")
+"""Rows of the paper's Table 1 for one backbone, in its order. A prediction set may have another name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionInfo:
@@ -28,7 +31,7 @@ class PredictionInfo:
     """Name of the run; runs that differ in `seed` alone share it."""
     seed: int
     method: str
-    """`exo-oracle`, `ego-oracle`, `no-adaptation`, `feature`, `tas`, `feature-tas`, or another name."""
+    """One of `METHODS`, or another name."""
     view: str
     """The view that was predicted on."""
     kind: str
@@ -41,7 +44,8 @@ class PredictionInfo:
     sha256: Mapping[str, str] | None = None
     """SHA-256 of each recording's CSV file, by recording."""
     protocol: Mapping[str, str | int | float | bool] | None = None
-    """Settings a reader of a table should know, such as `selection`."""
+    """What a reader of a table should know: `selection`, how the epoch of each stage was selected; `settings`,
+    a SHA-256 over all settings that decide the result, the same for all seeds; and others."""
 
 
 @dataclass(frozen=True, kw_only=True)

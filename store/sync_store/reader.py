@@ -51,6 +51,8 @@ class Entry:
     """Time from the first row to the last."""
     size_bytes: int
     """Size of its files."""
+    problem: str = ""
+    """Why it can't be described: it is damaged, and doesn't count as complete."""
 
 
 class FeatureStore:
@@ -114,18 +116,27 @@ class FeatureStore:
         ]
 
     def recordings(self, feature_set: str, view: str) -> list[str]:
-        """Names of the complete recordings of one view, sorted."""
-        return [entry.recording for entry in self.entries(feature_set, view) if entry.complete]
+        """Names of the complete recordings of one view, sorted.
+
+        Damaged ones are among them: extraction takes them for done, and reading one says what to do.
+        """
+        entries = self.entries(feature_set, view)
+        return [entry.recording for entry in entries if entry.complete or entry.problem]
 
     def attributes(self, feature_set: str, view: str, recording: str) -> dict[str, Any]:
         """Attributes of a complete recording.
 
         Raises:
             IncompleteError: If it is missing or was never finished.
-            StoreError: If its fingerprint isn't the feature set's.
+            StoreError: If its metadata can't be read, or its fingerprint isn't the feature set's.
         """
         self.feature_set(feature_set)
-        attributes = read_attributes(recording_path(self.path, feature_set, view, recording))
+        try:
+            attributes = read_attributes(recording_path(self.path, feature_set, view, recording))
+        except StoreError as error:
+            raise StoreError(
+                f"recording {recording}, view {view}: {error}. {extract_again(view, recording)}"
+            ) from None
         if not attributes.get("complete"):
             state = "was never finished" if attributes else "isn't in the store"
             raise IncompleteError(
@@ -135,8 +146,7 @@ class FeatureStore:
         if attributes.get("fingerprint") != self.feature_set(feature_set).get("fingerprint"):
             raise StoreError(
                 f"recording {recording}, view {view}: its fingerprint isn't that of feature set "
-                f"{feature_set}; extract it again with: sync-extract --view {view} "
-                f"--recording {recording} --overwrite"
+                f"{feature_set}. {extract_again(view, recording)}"
             )
         return attributes
 
@@ -150,18 +160,27 @@ class FeatureStore:
         self.attributes(feature_set, view, recording)
         folder = recording_path(self.path, feature_set, view, recording)
         try:
-            if (timestamps := read_timestamps(folder / TIMESTAMPS)) is None:
-                timestamps = np.asarray(_array(folder / TIMESTAMPS)[:])
+            timestamps = _timestamps(folder)
             if (rows := read_features(folder / FEATURES)) is None:
                 rows = np.asarray(_array(folder / FEATURES)[:])
         except Exception as error:  # a damaged array raises one of many errors of zarr's
             raise StoreError(
                 f"recording {recording}, view {view}: {folder} is damaged ({error}). "
-                f"Extract it again with: sync-extract --view {view} --recording {recording} --overwrite"
+                f"{extract_again(view, recording)}"
             ) from error
         if len(rows) != len(timestamps):
             raise StoreError(f"{folder}: {len(rows)} rows of features but {len(timestamps)} timestamps")
         return Features(features=rows, timestamps=timestamps)
+
+
+def extract_again(view: str, recording: str) -> str:
+    """The command that mends a damaged recording."""
+    return f"Extract it again with: sync-extract --view {view} --recording {recording} --overwrite"
+
+
+def _timestamps(folder: Path) -> npt.NDArray[np.int64]:
+    times = read_timestamps(folder / TIMESTAMPS)
+    return np.asarray(_array(folder / TIMESTAMPS)[:]) if times is None else times
 
 
 def _array(path: Path) -> "zarr.Array[Any]":
@@ -185,14 +204,22 @@ def _read_index(path: Path) -> dict[str, Any]:
 
 
 def _describe(folder: Path) -> dict[str, Any]:
-    complete = bool(read_attributes(folder).get("complete"))
-    timestamps = np.asarray(_array(folder / TIMESTAMPS)[:]) if complete else np.zeros(0, dtype=np.int64)
+    """All of an `Entry` but the name; `problem` only where there is one."""
+    timestamps = np.zeros(0, dtype=np.int64)
+    complete, problem = False, dict[str, str]()
+    try:
+        if read_attributes(folder).get("complete"):
+            timestamps = _timestamps(folder)
+            complete = True
+    except Exception as error:  # a damaged array raises one of many errors of zarr's
+        problem = {"problem": str(error) or type(error).__name__}
     span_ns = int(timestamps[-1] - timestamps[0]) if len(timestamps) else 0
     return {
         "complete": complete,
         "num_rows": len(timestamps),
         "duration_seconds": round(span_ns / 1e9, 3),
         "size_bytes": sum(size for size in _sizes(folder)),
+        **problem,
     }
 
 

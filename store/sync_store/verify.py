@@ -12,14 +12,16 @@ from sync_store.errors import StoreError
 from sync_store.layout import (
     FEATURE_DTYPE,
     FEATURES,
+    METADATA,
     TIMESTAMP_DTYPE,
     TIMESTAMPS,
+    FeatureSet,
     read_attributes,
     recording_path,
     rows_per_shard,
     sha256_rows,
 )
-from sync_store.reader import FeatureStore
+from sync_store.reader import FeatureStore, extract_again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ class Finding:
     state: str
     """`good`, `incomplete` or `damaged`."""
     problem: str = ""
-    """What is wrong, where."""
+    """What is wrong, where, and what to do."""
 
 
 def verify_store(store: FeatureStore, feature_sets: list[str], views: list[str]) -> Iterator[Finding]:
@@ -42,18 +44,45 @@ def verify_store(store: FeatureStore, feature_sets: list[str], views: list[str])
         One finding a recording, in the order of names, as each is read.
     """
     for feature_set in feature_sets or store.feature_sets():
+        set_problem = _set_problem(store, feature_set)
         for view in views or store.views(feature_set):
             for recording in sorted(
                 p.name for p in (store.path / feature_set / view).glob("*/") if p.is_dir()
             ):
-                problem, state = "", "good"
-                try:
-                    state = _check(store, feature_set, view, recording)
-                except StoreError as error:
-                    problem, state = str(error), "damaged"
+                problem, state = set_problem, "damaged"
+                if not set_problem:
+                    state, problem = _look(store, feature_set, view, recording)
                 yield Finding(
                     feature_set=feature_set, view=view, recording=recording, state=state, problem=problem
                 )
+
+
+def _set_problem(store: FeatureStore, feature_set: str) -> str:
+    """What is wrong with the attributes of a feature set; empty if nothing is."""
+    try:
+        attributes = store.feature_set(feature_set)
+        wanted = FeatureSet(
+            name=feature_set, recipe=attributes["recipe"], feature_dim=attributes["feature_dim"]
+        )
+        if attributes["fingerprint"] == wanted.fingerprint:
+            return ""
+        problem = "its fingerprint isn't the hash of its recipe and feature_dim"
+    except KeyError as error:
+        problem = f"it has no attribute {error}"
+    except (StoreError, TypeError, ValueError) as error:
+        problem = str(error)
+    return (
+        f"feature set {feature_set}: {problem}. Restore {store.path / feature_set / METADATA} from a copy, or "
+        "delete the folder and extract it again"
+    )
+
+
+def _look(store: FeatureStore, feature_set: str, view: str, recording: str) -> tuple[str, str]:
+    """A recording's state and problem."""
+    try:
+        return _check(store, feature_set, view, recording), ""
+    except StoreError as error:
+        return "damaged", f"{error}. {extract_again(view, recording)}"
 
 
 def _check(store: FeatureStore, feature_set: str, view: str, recording: str) -> str:

@@ -148,6 +148,11 @@ class RecordingWriter:
             if self._buffered == self._shard_rows:
                 self._write_shard()
 
+    def amend_provenance(self, changes: Mapping[str, Any]) -> None:
+        """Record at once what has turned out otherwise than planned; a later writer won't go on with these rows."""
+        self._attributes["provenance"].update(changes)
+        self._group.attrs.update({"provenance": self._attributes["provenance"]})
+
     def commit(self) -> None:
         """Write what is buffered, shrink T to the rows that came, flush to disk, then mark complete.
 

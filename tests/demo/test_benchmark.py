@@ -17,8 +17,7 @@ import av
 import pytest
 
 from sync_demo.benchmark import render_benchmark
-from sync_demo.kits import KITS
-from sync_demo.plan import EGO_VIEW, SPLITS, VIEWS, Settings
+from sync_demo.plan import EGO_VIEW, KITS, SPLITS, VIEWS, Settings
 from sync_store.datasets import open_dataset
 from sync_store.errors import DatasetError
 from sync_store.project import load_project

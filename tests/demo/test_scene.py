@@ -5,7 +5,8 @@ import numpy.typing as npt
 import pytest
 
 from sync_demo.choreography import BASE, HANDS
-from sync_demo.kits import KITS, Kit, Motion, Procedure
+from sync_demo.kits import Kit, Motion, Procedure
+from sync_demo.plan import KITS
 from sync_demo.scene import Scene, State
 from sync_demo.script import write_script
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sync_demo.kits import KITS, Kit, Motion, Procedure
+from sync_demo.kits import Kit, Motion, Procedure
+from sync_demo.plan import KITS
 from sync_demo.script import NUM_ACTIONS, SECONDS, Script, write_script
 
 CASES = [(kit, procedure) for kit in KITS.values() for procedure in kit.procedures]

@@ -123,6 +123,21 @@ def test_plot_writes_a_figure_a_recording_and_says_where(trained: Any, sync_eval
     assert sync_eval().returncode == 0, "plots below the runs don't disturb the table"
 
 
+def test_plot_over_runs_of_several_splits_leaves_out_who_did_not_test(
+    folder: Any, sync_eval: Command
+) -> None:
+    for name in ("r1", "r2"):
+        folder.add(name, "a*10 b*10")
+    (folder.root / "splits" / "other.txt").write_text("r2\nr3\n")
+    folder.predict(dict.fromkeys(("r1", "r2"), "a*20"))
+    folder.predict(dict.fromkeys(("r2", "r3"), "b*20"), split="other", run="later")
+    done = sync_eval("plot")
+    assert done.returncode == 0, done.stderr
+    assert [Path(line).name for line in done.stdout.splitlines()] == ["r2.png", "r3.png", "r1.png"]
+    fails(sync_eval("plot", "--recording", "r9"), "recording r9 wasn't predicted", "split other, test")
+    fails(sync_eval("plot", "runs/main", "--recording", "r3"), "recording r3 wasn't predicted")
+
+
 def write_frames(folder: Path, **files: str) -> None:
     folder.mkdir()
     for name, short in files.items():

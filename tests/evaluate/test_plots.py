@@ -121,6 +121,25 @@ def test_bars_are_named_by_what_tells_them_apart(folder: Any) -> None:
     assert [bar.name for bar in bars_of(groups[1:], folder.dataset, "r1")] == ["ground truth", "tas"]
 
 
+def test_a_recording_has_bars_of_the_runs_that_tested_on_it(folder: Any) -> None:
+    for name in ("r1", "r2"):
+        folder.add(name, "a*10")
+    (folder.root / "splits" / "other.txt").write_text("r2\nr3\n")
+    folder.predict({"r1": "a*9", "r2": "a*9"})
+    folder.predict({"r2": "b*9", "r3": "b*9"}, split="other", run="later")
+    groups = find_groups([folder.root / "runs"])
+    names = {name: [bar.name for bar in bars_of(groups, folder.dataset, name)] for name in ("r1", "r2", "r3")}
+    assert names == {
+        "r1": ["ground truth", "tas"],
+        "r2": ["ground truth", "tas, later, other", "tas, main, test"],
+        "r3": ["tas"],
+    }
+    with pytest.raises(
+        DatasetError, match=r"recording r4 wasn't predicted; the runs predicted .* other, test"
+    ):
+        bars_of(groups, folder.dataset, "r4")
+
+
 def test_colours_cover_labels_predictions_and_background(folder: Any) -> None:
     folder.background = ("idle",)
     folder.add("r1", "b*5 idle*5 z*5")

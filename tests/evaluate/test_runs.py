@@ -72,6 +72,35 @@ def test_one_seed_twice_in_a_folder_is_an_error_that_names_both(folder: Any) -> 
         find_groups([folder.root / "runs"])
 
 
+def test_seeds_with_other_settings_are_refused_with_both_folders(folder: Any) -> None:
+    folder.add("r1", "a*10")
+    for seed, settings in ((0, "aa"), (1, "aa"), (2, "bb")):
+        folder.predict({"r1": "a*10"}, seed=seed, protocol={"settings": settings})
+    with pytest.raises(
+        DatasetError,
+        match=r"main/seed-0/.* and .*main/seed-2/.* were trained with different settings.*run main, method tas, "
+        r"view e4.*sync-train --overwrite --seed N.*sync-train --run NAME",
+    ):
+        find_groups([folder.root / "runs"])
+    folder.predict({"r1": "a*10"}, seed=2, protocol={"settings": "aa", "model": "other"})
+    (group,) = find_groups([folder.root / "runs"])
+    assert group.seeds == (0, 1, 2)
+    folder.predict({"r1": "a*10"}, seed=3, run="again", protocol={"settings": "bb"})
+    assert [group.run for group in find_groups([folder.root / "runs"])] == ["again", "main"]
+
+
+@pytest.mark.parametrize("protocol", [None, {"selection": "tas last"}])
+def test_unknown_settings_agree_with_their_like_alone(folder: Any, protocol: dict[str, str] | None) -> None:
+    folder.add("r1", "a*10")
+    for seed in (0, 1):
+        folder.predict({"r1": "a*10"}, seed=seed, protocol=protocol)
+    (group,) = find_groups([folder.root / "runs"])
+    assert group.seeds == (0, 1)
+    folder.predict({"r1": "a*10"}, seed=2, protocol={"settings": "aa"})
+    with pytest.raises(DatasetError, match="different settings"):
+        find_groups([folder.root / "runs"])
+
+
 def test_without_finished_runs_the_message_says_what_to_do(folder: Any) -> None:
     folder.add("r1", "a*10")
     with pytest.raises(DatasetError, match="runs: there is no such folder; train first with: sync-train"):

@@ -80,6 +80,35 @@ def test_rows_whose_backbone_saw_other_data_are_flagged(folder: Any) -> None:
     assert flagged["trained_on"] == ["all views of train", "labels of train"]
 
 
+def test_rows_selected_on_test_data_are_flagged(folder: Any) -> None:
+    folder.add("r1", "a*10")
+    chosen = {"ego-oracle": "ego-oracle held-out", "tas": "teacher published-test-ego, tas last"}
+    for method, selection in chosen.items():
+        folder.predict({"r1": "a*10"}, method=method, protocol={"selection": selection})
+    folder.predict({"r1": "a*10"}, method="unknown")
+    rows = rows_of(folder)
+    text = to_text(rows, "masked")
+    assert [line.split()[0] for line in text.splitlines()[2:] if " e4 " in line] == [
+        "ego-oracle",
+        "tas‡",
+        "unknown",
+    ]
+    note = (
+        "‡ Labels of the test split chose the epoch of a stage (published-test-ego): no score on unseen data."
+    )
+    assert text.splitlines()[-1] == note
+    assert note in to_markdown(rows, "masked")
+    lines = {
+        line["method"]: line["selection"] for line in csv.DictReader(io.StringIO(to_csv(rows, "masked")))
+    }
+    assert lines == {**chosen, "unknown": ""}
+    assert [row["selection"] for row in json.loads(to_json(rows, "masked", []))["rows"]] == [
+        *chosen.values(),
+        "",
+    ]
+    assert "‡" not in to_text([rows[0], rows[2]], "masked")
+
+
 def test_names_that_look_like_markup_are_shown_as_they_are(folder: Any) -> None:
     folder.add("r1", "a*10")
     for method in ("[red]", "<b>", ":smile:", "a|b"):

@@ -1,5 +1,6 @@
 """The contract of a backbone, and DINOv2's loading."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from transformers import Dinov2Config, Dinov2Model
 from sync_extract.backbones import Backbone, Placement, load_backbone
 from sync_extract.backbones.base import weights_digest
 from sync_extract.backbones.dinov2 import RANDOM_DEMO
+from sync_extract.transforms import PREPROCESSING_RULES_VERSION, resized_as
 from sync_store.errors import SyncError
 
 CPU = Placement(device=torch.device("cpu"), dtype=torch.float32)
@@ -99,6 +101,29 @@ def test_recipe_tells_presets_tokens_and_precision_apart(small_folder: Path) -> 
     ]
     assert len(set(recipes)) == 4
     assert recipe() == recipes[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("num_attention_heads", 6), ("layer_norm_eps", 1e-3), ("hidden_act", "relu")]
+)
+def test_recipe_tells_networks_of_the_same_weights_apart(
+    small_folder: Path, frames: torch.Tensor, key: str, value: object
+) -> None:
+    before = load_backbone("dinov2", weights=small_folder, placement=CPU)
+    config = json.loads((small_folder / "config.json").read_text())
+    (small_folder / "config.json").write_text(json.dumps({**config, key: value}))
+    after = load_backbone("dinov2", weights=small_folder, placement=CPU)
+    assert after.recipe["weights_sha256"] == before.recipe["weights_sha256"]
+    assert not torch.equal(after(frames), before(frames))
+    assert after.recipe != before.recipe
+    assert json.loads(json.dumps(after.recipe)) == after.recipe
+
+
+def test_recipe_tells_how_the_device_resizes_and_by_which_rules(demo: Backbone) -> None:
+    """A GPU has no kernel for bytes, and its values differ by a level here and there."""
+    assert demo.recipe["resized_as"] == "bytes"
+    assert resized_as(torch.device("cuda")) == resized_as(torch.device("meta")) == "floats"
+    assert demo.recipe["preprocessing_rules"] == PREPROCESSING_RULES_VERSION
 
 
 def test_digest_is_of_the_values(small_folder: Path) -> None:

@@ -116,7 +116,7 @@ def test_the_bare_command_extracts_every_view(first_run: tuple[Path, Any]) -> No
     assert lines[4:] == ["dinov2-random-demo: 4 extracted, 0 complete already, 0 failed"]
     store = FeatureStore(folder / "features.zarr")
     read = store.read("dinov2-random-demo", "v3", "r1")
-    assert read.features.shape == (15, 192)
+    assert read.features.shape == (15, 128)
     assert read.timestamps[:3].tolist() == [0, 66_666_667, 133_333_333]
     recipe = store.feature_set("dinov2-random-demo")["recipe"]
     assert recipe["grid_fps"] == "15" and recipe["precision"] == "float32"
@@ -197,7 +197,7 @@ def test_another_feature_set_beside_it(lab: Path, invoke: Invoke) -> None:
     store = FeatureStore(lab / "features.zarr")
     assert store.feature_sets() == ["dinov2-random-demo", "ten"]
     assert store.recordings("ten", "v3") == ["r1"]
-    assert store.read("ten", "v3", "r1").features.shape == (11, 192)
+    assert store.read("ten", "v3", "r1").features.shape == (11, 128)
 
 
 def test_options_beat_variables_and_variables_beat_the_file(lab: Path, invoke: Invoke) -> None:
@@ -318,6 +318,18 @@ def test_weights_that_need_a_network_say_what_to_do(lab: Path, tmp_path: Path) -
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_what_is_asked_for_is_checked_before_weights_are_loaded(
+    lab: Path, tmp_path: Path, invoke: Invoke, options: tuple[str, ...]
+) -> None:
+    (tmp_path / "weights").mkdir()
+    arguments = ["--backbone", "dinov2", "--weights", str(tmp_path / "weights"), *options]
+    assert "there is no recording 'r11'" in invoke(lab, *arguments, "--recording", "r11").stderr
+    shutil.rmtree(lab / "videos")
+    (lab / "videos").mkdir()
+    assert "the dataset has no recordings" in invoke(lab, *arguments).stderr
+
+
 def test_ls_lists_what_the_store_holds(lab: Path, invoke: Invoke) -> None:
     metadata = lab / "features.zarr/dinov2-random-demo/e4/r2/zarr.json"
     metadata.write_text(metadata.read_text().replace('"complete": true', '"complete": false'))
@@ -328,7 +340,7 @@ def test_ls_lists_what_the_store_holds(lab: Path, invoke: Invoke) -> None:
     e4, v3 = report["views"]
     assert (e4["view"], e4["recordings"], e4["incomplete"]) == ("e4", 1, ["r2"])
     assert (v3["view"], v3["recordings"], v3["incomplete"]) == ("v3", 2, [])
-    assert v3["hours"] == round(2 * 14 / 15 / 3600, 3) and v3["size_bytes"] > 2 * 15 * 192 * 2
+    assert v3["hours"] == round(2 * 14 / 15 / 3600, 3) and v3["size_bytes"] > 2 * 15 * 128 * 2
     assert len(v3["fingerprint"]) == 64 and v3["feature_set"] == "dinov2-random-demo"
     table = run(lab, "ls").stdout
     assert "\x1b" not in table
@@ -339,6 +351,26 @@ def test_ls_lists_what_the_store_holds(lab: Path, invoke: Invoke) -> None:
         ["dinov2-random-demo", "e4", "1", "r2"],
         ["dinov2-random-demo", "v3", "2", "-"],
     ]
+
+
+def test_ls_lists_what_is_damaged(lab: Path, invoke: Invoke) -> None:
+    views = lab / "features.zarr/dinov2-random-demo"
+    times = views / "e4/r1/timestamps/c/0"
+    content = bytearray(times.read_bytes())
+    content[3] ^= 1
+    times.write_bytes(content)
+    (views / "e4/index.json").unlink(missing_ok=True)
+    (views / "v3/r2/zarr.json").write_text("{")
+    for _ in range(2):  # with and without the cache
+        result = invoke(lab, "ls", "--json")
+        assert result.exit_code == 0
+        e4, v3 = json.loads(result.stdout)["views"]
+        assert (e4["recordings"], e4["incomplete"], e4["damaged"]) == (1, [], ["r1"])
+        assert (v3["recordings"], v3["incomplete"], v3["damaged"]) == (1, [], ["r2"])
+    assert "r1 (damaged)" in invoke(lab, "ls").stdout
+    mended = invoke(lab, "--view", "e4", "--view", "v3", "--overwrite")
+    assert mended.exit_code == 0, mended.stderr
+    assert invoke(lab, "verify").stdout == "4 good, 0 incomplete, 0 damaged\n"
 
 
 def test_verify_finds_a_flipped_bit(lab: Path, invoke: Invoke) -> None:
@@ -365,8 +397,8 @@ def test_verify_and_ls_refuse_what_is_not_there(lab: Path, invoke: Invoke) -> No
         assert result.exit_code == 1 and "there is no feature store here. Make it with" in result.stderr
 
 
-SMALL_SHARDS = {"CHUNK_BYTES": 4 << 10, "SHARD_BYTES": 16 << 10}
-"""Chunks of 8 rows of 192 values, shards of 32, so that 240 rows make eight."""
+SMALL_SHARDS = {"CHUNK_BYTES": 2 << 10, "SHARD_BYTES": 8 << 10}
+"""Chunks of 8 rows of 128 values, shards of 32, so that 240 rows make eight."""
 
 IN_SMALL_SHARDS = (
     "import sync_store.layout as layout\n"

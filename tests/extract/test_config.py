@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sync_extract.config import ExtractConfig
+from sync_extract.config import PRESET_NAMES, ExtractConfig
+from sync_extract.transforms import PRESETS
 from sync_store.config import from_table
 from sync_store.errors import ProjectError
 
@@ -32,6 +33,10 @@ def test_a_table_of_toml_becomes_a_config() -> None:
     )
 
 
+def test_every_preset_has_a_name_in_the_settings() -> None:
+    assert set(PRESET_NAMES) == set(PRESETS)
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
@@ -42,6 +47,9 @@ def test_a_table_of_toml_becomes_a_config() -> None:
         ({"min_coverage": 1.5}, "min_coverage must be above 0 and at most 1, got 1.5"),
         ({"fps": "thirty"}, r'fps must be a rate such as 30 or "30000/1001", or "native", got \'thirty\''),
         ({"fps": 0}, "fps must be a rate"),
+        ({"tokens": []}, "tokens must name at least one of cls, mean, max, min, std, got none"),
+        ({"tokens": ["clss"]}, r"unknown token 'clss', did you mean 'cls'\?"),
+        ({"preset": "offical"}, r"unknown preset 'offical', did you mean 'official'\?"),
         ({"precision": "int8"}, "precision must be"),
     ],
 )

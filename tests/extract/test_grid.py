@@ -23,6 +23,12 @@ class Times:
 
     pts: npt.NDArray[np.int64]
     time_base: Fraction
+    num_lost: int = 0
+    """Ticks before the first of these frames, of frames that don't decode."""
+
+    @property
+    def start_pts(self) -> int:
+        return int(self.pts[0]) - self.num_lost
 
 
 def at(ticks: list[int], time_base: Fraction = Fraction(1, 90_000)) -> Times:
@@ -65,6 +71,16 @@ def test_label_frame_f_is_frame_2f_of_60_fps_video_counted_from_the_streams_star
     assert np.array_equal(grid.frame_index, 2 * np.arange(100_000))
     labels = segments_of_frames([str(frame) for frame in range(100_000)], Fraction(30))
     assert np.array_equal(labels.index_at(grid.timestamps), np.arange(100_000))
+
+
+def test_the_streams_start_is_its_first_frame_also_where_that_does_not_decode() -> None:
+    ticks = np.arange(100_000, 190_000, 3_000)
+    grid = sample_grid(
+        Times(ticks, Fraction(1, 90_000), num_lost=33_000), fps=Fraction(30), clock="stream-start"
+    )
+    assert grid.timestamps[0] == round(Fraction(33_000, 90_000) * 10**9)
+    labels = segments_of_frames([str(frame) for frame in range(41)], Fraction(30))
+    assert labels.index_at(grid.timestamps).tolist() == list(range(11, 41))
 
 
 def test_milliseconds_keep_row_and_label_together() -> None:

@@ -154,7 +154,7 @@ def test_batch_size_does_not_matter(tmp_path: Path, make_video: Make) -> None:
     for batch_size in (1, 13, 64):
         _, store, _ = run([job(path)], backbone, settings(tmp_path / str(batch_size), batch_size=batch_size))
         rows.append(store.read("set", "e4", "a").features.astype(np.float32))
-    assert rows[0].shape == (40, 192)
+    assert rows[0].shape == (40, 128)
     for other in rows[1:]:
         np.testing.assert_allclose(other, rows[0], rtol=2e-3, atol=2e-3)
 
@@ -326,6 +326,33 @@ def test_a_missing_beginning_counts_as_missing(tmp_path: Path, make_video: Make,
     assert store.read("set", "e4", "headless").features[:, 0].tolist() == list(range(30, 90))
 
 
+def test_a_camera_slower_than_the_grid_lacks_only_what_it_filmed(tmp_path: Path, make_video: Make) -> None:
+    content = make_video(
+        tmp_path / "whole.mp4", fps=12, count=90, container_options={"movflags": "+faststart"}
+    ).read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(content[: int(0.97 * len(content))])
+    failures, store, _ = run([job(tmp_path / "cut.mp4")], NumberBackbone(), settings(tmp_path / "s"))
+    assert [failure.kept for failure in failures] == [True]
+    num_rows = len(store.read("set", "e4", "cut").features)
+    assert 81 <= num_rows < 90
+    assert re.search(rf"only {num_rows} of about (8[6-9]|90) rows", failures[0].message)
+
+
+@pytest.mark.parametrize(("num_lost", "is_said"), [(5, False), (12, True)])
+def test_points_of_the_grid_without_a_frame_are_said(
+    tmp_path: Path,
+    films: Any,
+    caplog: pytest.LogCaptureFixture,
+    num_lost: int,
+    is_said: bool,
+) -> None:
+    times = films.times(count=60)
+    path = films.write(tmp_path / "a.mp4", [*times[:20], *times[20 + num_lost :]])
+    assert run([job(path)], NumberBackbone(), settings(tmp_path / "s"))[0] == []
+    said = "e4/a: 12 of 60 points of the sampling grid have no frame and so no row"
+    assert (said in caplog.text) == is_said and ("sampling grid" in caplog.text) == is_said
+
+
 def test_a_wrong_frame_count_is_listed_and_all_frames_are_kept(tmp_path: Path, make_video: Make) -> None:
     path = make_video(tmp_path / "a.mp4")
     content = path.read_bytes()
@@ -356,6 +383,50 @@ def test_batches_are_halved_until_they_fit(
     assert failures == [] and set(backbone.batches) == batches
     assert store.read("set", "e4", "a").features[:, 0].tolist() == list(range(64))
     assert ("going on with batches of" in caplog.text) == (most_frames < 16)
+
+
+def test_provenance_tells_that_batches_were_halved(tmp_path: Path, make_video: Make) -> None:
+    paths = [make_video(tmp_path / f"{name}.mp4", count=40) for name in "ab"]
+    _, store, _ = run(
+        [job(path) for path in paths], NumberBackbone(most_frames=5), settings(tmp_path / "s", workers=1)
+    )
+    for name in "ab":
+        provenance = store.attributes("set", "e4", name)["provenance"]
+        assert (provenance["batch_size"], provenance["halved_to"]) == (16, 4)
+    _, store, _ = run([job(paths[0])], NumberBackbone(), settings(tmp_path / "whole"))
+    assert "halved_to" not in store.attributes("set", "e4", "a")["provenance"]
+
+
+@pytest.mark.usefixtures("few_rows_a_shard")
+def test_rows_of_other_batches_are_not_gone_on_with(tmp_path: Path, make_video: Make) -> None:
+    """A run that halved its batches and was ended, then one with memory enough."""
+    path = make_video(tmp_path / "a.mp4")
+    run([job(path)], NumberBackbone(most_frames=4, bad_number=70), settings(tmp_path / "s"))
+    notes = Notes()
+    run([job(path, "resume")], NumberBackbone(), settings(tmp_path / "s"), notes)
+    assert notes.calls[0] == ("started", "e4/a", 0, 90)
+    run([job(path)], NumberBackbone(), settings(tmp_path / "whole"))
+    assert tree(tmp_path / "s") == tree(tmp_path / "whole")
+
+
+def test_a_processor_without_memory_is_no_crash() -> None:
+    class Greedy(NumberBackbone):
+        def __call__(self, frames_NHWC: torch.Tensor) -> torch.Tensor:
+            if len(frames_NHWC) > 3:
+                torch.empty(1 << 57, dtype=torch.uint8)
+            return super().__call__(frames_NHWC)
+
+    forward = AdaptiveForward(Greedy(), batch_size=8)
+    assert forward(np.zeros((8, 48, 64, 3), np.uint8)).shape == (8, 4) and forward.batch_size == 2
+
+
+def test_a_batch_size_is_rounded_down_and_said(
+    tmp_path: Path, make_video: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = make_video(tmp_path / "a.mp4", count=20)
+    _, store, _ = run([job(path)], NumberBackbone(), settings(tmp_path / "s", batch_size=12))
+    assert "batches have 8 frames: a batch size of 12 is rounded down to a power of two" in caplog.text
+    assert store.attributes("set", "e4", "a")["provenance"]["batch_size"] == 8
 
 
 def test_a_batch_size_that_fits_is_kept_for_the_next_video(tmp_path: Path, make_video: Make) -> None:
@@ -398,7 +469,7 @@ def test_the_grid_and_the_decode_rules_are_part_of_the_fingerprint() -> None:
     recipes = [make_feature_set("set", backbone, fps) for fps in rates]
     assert len({feature_set.fingerprint for feature_set in recipes}) == 4
     assert recipes[1].recipe["grid_fps"] == "30000/1001" and recipes[3].recipe["grid_fps"] == "native"
-    assert recipes[0].recipe["decode_rules"] == 1
+    assert recipes[0].recipe["decode_rules"] == 2
 
 
 def test_redo_replaces_and_a_broken_file_keeps_the_old_rows(tmp_path: Path, make_video: Make) -> None:
@@ -410,6 +481,14 @@ def test_redo_replaces_and_a_broken_file_keeps_the_old_rows(tmp_path: Path, make
     make_video(path, count=40)
     failures, store, _ = run([job(path, "redo")], NumberBackbone(), settings(tmp_path / "s"))
     assert failures == [] and len(store.read("set", "e4", "a").features) == 40
+
+
+def test_redo_mends_damaged_metadata(tmp_path: Path, make_video: Make) -> None:
+    path = make_video(tmp_path / "a.mp4", count=30)
+    run([job(path)], NumberBackbone(), settings(tmp_path / "s"))
+    (tmp_path / "s/set/e4/a/zarr.json").write_text("{")
+    failures, store, _ = run([job(path, "redo")], NumberBackbone(), settings(tmp_path / "s"))
+    assert failures == [] and len(store.read("set", "e4", "a").features) == 30
 
 
 def test_an_unwritable_store_ends_the_run(tmp_path: Path, make_video: Make) -> None:

@@ -1,5 +1,7 @@
 """What is to be done, what is done, and what must not be taken for done."""
 
+import json
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -83,6 +85,8 @@ def test_rows_to_expect(lab: Lab) -> None:
     assert [job.expected_rows for job in lab.plan(views=["e4"], fps=Fraction(30)).jobs] == [0, 12]
     assert [job.expected_rows for job in lab.plan(views=["e4"], fps=Fraction(10)).jobs] == [0, 4]
     assert [job.expected_rows for job in lab.plan(views=["e4"], fps=None).jobs] == [0, 12]
+    # a frame has one row at the most
+    assert [job.expected_rows for job in lab.plan(views=["e4"], fps=Fraction(120)).jobs] == [0, 12]
 
 
 def test_bad_files_are_found_at_once(lab: Lab) -> None:
@@ -119,6 +123,48 @@ def test_what_was_made_from_something_else_is_not_done(lab: Lab, change: str, me
         raise SyncError(plan.failures[0].message)
     if change != "size":
         assert lab.states(views=["e4"], overwrite=True)["e4/r1"] == "redo"
+
+
+def test_the_documented_keys_of_the_source_decide(lab: Lab) -> None:
+    """`store_layout.md` names them for other writers."""
+    specification = (Path(__file__).parents[2] / "store_layout.md").read_text()
+    rows = specification.split("| key of `source` |")[1].split("\n\n")[0]
+    documented = re.findall(r"^\| `(\w+)`", rows, flags=re.MULTILINE)
+    assert documented == ["size_bytes", "offset_seconds", "clock"]
+    lab.write("r1", "e4")
+    metadata = lab.folder / "features.zarr/set/e4/r1/zarr.json"
+    written = json.loads(metadata.read_text())
+    for key in (*documented, "file_name"):
+        source = {**written["attributes"]["provenance"]["source"], key: "another"}
+        attributes = {**written["attributes"], "provenance": {"source": source}}
+        metadata.write_text(json.dumps({**written, "attributes": attributes}))
+        failures = lab.plan(views=["e4"]).failures
+        assert ["has changed from another" in failure.message for failure in failures] == (
+            [True] if key in documented else []
+        )
+
+
+def test_a_link_that_leads_nowhere_is_listed_and_the_others_go_on(lab: Lab) -> None:
+    lab.write("r1", "e4")
+    video = lab.folder / "videos/r1/e4.mp4"
+    video.unlink()
+    video.symlink_to(lab.folder / "gone.mp4")
+    plan = lab.plan()
+    assert [job.name for job in plan.jobs] == ["v3/r1", "v3/r2", "e4/r2"]
+    (failure,) = plan.failures
+    assert failure.message.startswith(f"{video}: can't be read: No such file")
+
+
+def test_damaged_metadata_are_listed_and_mended_by_overwrite(lab: Lab) -> None:
+    lab.write("r1", "e4")
+    (lab.folder / "features.zarr/set/e4/r1/zarr.json").write_text("{")
+    plan = lab.plan(views=["e4"])
+    assert [job.name for job in plan.jobs] == ["e4/r2"]
+    assert re.search(
+        r"recording r1, view e4: .*zarr\.json: can't be read as the metadata.*Extract it again with --overwrite",
+        plan.failures[0].message,
+    )
+    assert lab.states(views=["e4"], overwrite=True) == {"e4/r1": "redo", "e4/r2": "new"}
 
 
 def test_another_recipe_is_refused_and_nothing_is_planned(lab: Lab) -> None:

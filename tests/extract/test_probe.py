@@ -11,6 +11,7 @@ import decord
 import numpy as np
 import pytest
 
+from sync_extract.grid import sample_grid
 from sync_extract.header import estimate_rows
 from sync_extract.orientation import Orientation
 from sync_extract.probe import VideoProbe, probe
@@ -202,6 +203,30 @@ def test_frames_before_the_first_key_frame_are_left_out(tmp_path: Path, make_vid
     assert headless.num_undecodable == 10 and headless.num_frames == 60
     assert headless.start_seconds == 1.0
     assert headless.missing_start_seconds == pytest.approx(1 / 3, abs=2e-3)
+
+
+def test_the_streams_start_counts_frames_that_do_not_decode(
+    tmp_path: Path, make_video: Make, films: Any
+) -> None:
+    whole = make_video(tmp_path / "whole.mkv", options={"g": "30", "bf": "0"})
+    headless = probe(films.copy_packets(whole, tmp_path / "headless.mkv", keep=lambda place: place >= 20))
+    grid = sample_grid(headless, fps=Fraction(30), clock="stream-start")
+    assert grid.timestamps[0] == pytest.approx(10 / 30 * 1e9, abs=1e6)
+    assert probe(whole).start_pts == 0
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.m3u8"])
+def test_a_playlist_does_not_open_other_files(tmp_path: Path, make_video: Make, name: str) -> None:
+    make_video(tmp_path / "other.ts", count=5)
+    path = tmp_path / name
+    if name == "a.mp4":
+        path.write_text("ffconcat version 1.0\nfile other.ts\n")
+    else:
+        path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\nother.ts\n#EXT-X-ENDLIST\n")
+    with av.open(str(path)) as container:  # FFmpeg would, if it was let
+        assert container.format.name in ("concat", "hls")
+    with pytest.raises(VideoError, match="not a video that FFmpeg can read"):
+        probe(path)
 
 
 def test_cover_pictures_and_sound_do_not_count(tmp_path: Path, make_video: Make) -> None:

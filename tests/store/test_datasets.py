@@ -92,6 +92,19 @@ class TestVideo:
         assert ego.offset == Fraction(3, 10)  # 0.1 + 0.2, which floats make 0.30000000000000004
         assert (exo.offset, exo.clock) == (Fraction(-1_000_000_001, 10**9), "container")
 
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        [
+            ("aa,v3,1", r"line 3: there is no recording 'aa' \(did you mean 'a'\?\)\. Correct the line"),
+            ("a,v33,1", r"line 3: there is no view 'v33' \(did you mean 'v3'\?\)\. Correct the line"),
+            ("a,left,1", r"line 3: there is no view 'left'\. Correct the line, or delete it"),
+        ],
+    )
+    def test_an_offset_of_nothing(self, add: Add, dataset: FolderDataset, line: str, message: str) -> None:
+        add("offsets.csv", f"recording,view,offset_seconds\na,e4,0.2\n{line}\n")
+        with pytest.raises(DatasetError, match=rf"offsets\.csv {message}"):
+            dataset.video("a", "e4")
+
     def test_any_suffix_in_any_case(self, add: Add, dataset: FolderDataset, tmp_path: Path) -> None:
         add("videos/b/v3.MOV")
         add("videos/b/e4.mkv")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sync_store.errors import DatasetError
 from sync_store.labels import (
+    MAX_SECONDS,
     NS_PER_SECOND,
     TICK_SLACK_NS,
     UNLABELED,
@@ -207,26 +208,27 @@ class TestFrames:
 class TestRows:
     @given(
         st.lists(
-            st.tuples(st.integers(0, 2), st.sampled_from([90, 100, 100, 100, 110, 199, 201, 1000])),
+            st.tuples(st.integers(0, 2), st.sampled_from([90, 100, 100, 100, 110, 199, 201, 1000, 1001])),
             min_size=1,
             max_size=40,
         ),
         st.integers(-500, 500),
     )
-    def test_every_row_is_in_a_segment_of_its_class_and_gaps_stay(
+    def test_every_row_is_in_a_segment_of_its_class_and_long_gaps_stay(
         self, rows: list[tuple[int, int]], start: int
     ) -> None:
         class_ids = np.array([class_id for class_id, _ in rows], dtype=np.int64)
-        timestamps = start + np.cumsum([0, *(step for _, step in rows[1:])])
+        timestamps = 1_000_000 * (start + np.cumsum([0, *(step for _, step in rows[1:])]))
         classes = ["a", "b", "c"]
         segments = segments_of_rows(class_ids, timestamps, classes)
         assert segments.classes_at(timestamps, classes, slack_ns=0).tolist() == class_ids.tolist()
         steps = np.diff(timestamps)
         median = float(np.median(steps)) if len(steps) else 0.0
-        for left, right in pairwise(timestamps.tolist()):
+        for (left, before), (right, after) in pairwise(zip(timestamps.tolist(), class_ids, strict=True)):
             middle = np.array([(left + right) // 2])
             is_gap = 2 * (right - left) > 5 * median
-            assert (segments.index_at(middle, slack_ns=0)[0] == UNLABELED) == is_gap
+            is_bridged = before == after and right - left <= NS_PER_SECOND
+            assert (segments.index_at(middle, slack_ns=0)[0] == UNLABELED) == (is_gap and not is_bridged)
         # no segment reaches further from its rows than the longest step that is no gap
         reach = max((s for s in steps.tolist() if 2 * s <= 5 * median), default=NS_PER_SECOND)
         assert segments.span_ns[0] >= timestamps[0] - reach
@@ -236,13 +238,36 @@ class TestRows:
             assert a[2] != b[2] or a[1] < b[0]
 
     def test_golden(self) -> None:
+        """Rows at 0, 1, 2, 9 and 10 s."""
         confidence = np.array([0.5, 1.0, 0.25, 0.75, 1.0])
-        rows = segments_of_rows(
-            np.array([0, 0, 1, 1, 1]), np.array([0, 100, 200, 900, 1000]), ["a", "b"], confidence
-        )
-        assert as_list(rows) == [(-50, 150, "a"), (150, 250, "b"), (850, 1050, "b")]
+        times = np.array([0, 100, 200, 900, 1000]) * 10_000_000
+        rows = segments_of_rows(np.array([0, 0, 1, 1, 1]), times, ["a", "b"], confidence)
+        assert [(start / 1e9, stop / 1e9, label) for start, stop, label in as_list(rows)] == [
+            (-0.5, 1.5, "a"),
+            (1.5, 2.5, "b"),
+            (8.5, 10.5, "b"),
+        ]
         assert rows.confidence is not None
         assert rows.confidence.tolist() == [0.75, 0.25, 0.875]
+
+    def test_dropped_frames_do_not_cut_a_segment(self) -> None:
+        """Three frames lost in three places of ten seconds at 30 frames a second."""
+        whole = grid_times(300, Fraction(30))
+        lost = [*range(50, 53), *range(120, 123), *range(250, 253)]
+        times = np.delete(whole, lost)
+        confidence = np.linspace(0, 1, len(times))
+        (one,) = as_list(segments_of_rows(np.zeros(len(times), np.int64), times, ["a"], confidence))
+        assert one == as_list(segments_of_rows(np.zeros(300, np.int64), whole, ["a"]))[0]
+        # where the class changes, nobody knows which of the two the lost frames showed
+        class_ids = (times > whole[121]).astype(np.int64)
+        a, b = as_list(segments_of_rows(class_ids, times, ["a", "b"]))
+        assert a[1] - whole[119] == whole[123] - b[0] == pytest.approx(10**9 / 60, abs=1)
+
+    @pytest.mark.parametrize(("lost", "num_segments"), [(28, 1), (29, 1), (30, 2)])
+    def test_a_gap_of_more_than_a_second_does(self, lost: int, num_segments: int) -> None:
+        times = np.delete(grid_times(300, Fraction(30)), slice(100, 100 + lost))
+        segments = segments_of_rows(np.zeros(len(times), np.int64), times, ["a"])
+        assert len(segments) == num_segments
 
     def test_none_and_one(self) -> None:
         nothing = np.array([], dtype=np.int64)
@@ -304,7 +329,7 @@ class TestCsv:
             (b"start_seconds,stop_seconds,label\n0,2,a\n1,3,b\n", r"segment 2 at 1\.0 s starts before"),
             (
                 b"start_seconds,stop_seconds,label\n0,999999999999,a\n",
-                "line 2: stop_seconds is .* out of range",
+                "line 2: stop_seconds is 999999999999 seconds, more than 1000000 either way.*check the unit",
             ),
             (
                 b"start_seconds,stop_seconds,label,confidence\n0,1,a,high\n",
@@ -321,6 +346,16 @@ class TestCsv:
         path.write_bytes(content)
         with pytest.raises(DatasetError, match=r"r001\.csv.*" + message):
             read_segments(path)
+
+    def test_the_longest_recording(self) -> None:
+        """A label at 4,000,000,000 s, a time of day in nanoseconds or so, would make a grid larger than memory."""
+        head = "start_seconds,stop_seconds,label\n"
+        assert as_list(_read(f"{head}-{MAX_SECONDS},{MAX_SECONDS},a\n".encode())) == [
+            (-(10**15), 10**15, "a")
+        ]
+        for row in (f"0,{MAX_SECONDS}.000000001", f"-{MAX_SECONDS}.1,0", "0, 4000000000 "):
+            with pytest.raises(DatasetError, match=r"line 2: .* seconds, more than 1000000 either way"):
+                _read(f"{head}{row},a\n".encode())
 
     def test_a_missing_file(self, tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match=r"r\.csv: there is no such file"):

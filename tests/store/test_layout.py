@@ -46,7 +46,7 @@ def example(tmp_path: Path, feature_set: FeatureSet, make_rows: Any) -> Path:
 
 def test_attributes_and_paths(tmp_path: Path, wide_set: FeatureSet, make_rows: Any) -> None:
     store = example(tmp_path, wide_set, make_rows)
-    arrays, of_root, of_set, of_recording, _ = tables()
+    arrays, _, of_root, of_set, of_recording, _, _ = tables()
     for folder, table in ((store, of_root), (store / "wide", of_set), (store / "wide/e4/r", of_recording)):
         written = json.loads((folder / "zarr.json").read_text())["attributes"]
         assert sorted(written) == sorted(name for row in table for name in names(row[0]))
@@ -68,6 +68,9 @@ def test_attributes_and_paths(tmp_path: Path, wide_set: FeatureSet, make_rows: A
     assert expected <= files
     assert {re.sub(r"features/c/\d+/", "features/c/0/", path) for path in files} == expected
     assert [names(row[0])[0] for row in arrays] == [layout.FEATURES, layout.TIMESTAMPS]
+    (entry,) = json.loads((store / "wide/e4/index.json").read_text()).values()
+    (about_index,) = re.findall(r"`index\.json` of a view .*?\(", SPECIFICATION.read_text(), flags=re.DOTALL)
+    assert sorted(entry) == sorted(names(about_index)[1:])
 
 
 def test_arrays_are_as_specified(tmp_path: Path, wide_set: FeatureSet, make_rows: Any) -> None:
@@ -83,6 +86,22 @@ def test_arrays_are_as_specified(tmp_path: Path, wide_set: FeatureSet, make_rows
     inside = codecs[0]["configuration"]
     assert [codec["name"] for codec in inside["codecs"]] == ["bytes", "crc32c"]
     assert inside["index_location"] == "end" and inside["index_codecs"][-1]["name"] == "crc32c"
+
+
+def test_names_keys_and_attributes_of_arrays(tmp_path: Path, wide_set: FeatureSet, make_rows: Any) -> None:
+    folder = example(tmp_path, wide_set, make_rows) / "wide/e4/r"
+    for array, dimensions, attributes in tables()[1]:
+        written = json.loads((folder / names(array)[0] / "zarr.json").read_text())
+        assert written["dimension_names"] == names(dimensions)
+        key, *value = names(attributes) or [""]
+        assert written.get("attributes", {}) == ({key: value[0]} if key else {})
+        encoding, separator = re.findall(
+            r"the encoding `(\w+)` with the separator `(.)`", SPECIFICATION.read_text()
+        )[0]
+        assert written["chunk_key_encoding"] == {
+            "name": encoding,
+            "configuration": {"separator": separator},
+        }
 
 
 def test_sizes_at_the_papers_width() -> None:
@@ -126,6 +145,6 @@ def test_predictions_manifest(tmp_path: Path) -> None:
     )
     write_predictions(tmp_path / "p", info, {"r": segments})
     manifest = json.loads((tmp_path / "p/predictions.json").read_text())
-    documented = [name for row in tables()[4] for name in names(row[0])]
+    documented = [name for row in tables()[6] for name in names(row[0])]
     assert sorted(manifest) == sorted(documented)
     assert (tmp_path / "p/r.csv").read_text().splitlines()[0] == "start_seconds,stop_seconds,label,confidence"

@@ -60,6 +60,23 @@ def test_entries_describe_and_the_index_is_only_a_cache(
     assert {e.recording: e.num_rows for e in store.entries("small", "e4")}["a"] == 11
 
 
+@pytest.mark.parametrize("file", ["zarr.json", "timestamps/c/0", "timestamps/zarr.json"])
+def test_damaged_entries_are_described_as_such(
+    tmp_path: Path, small_set: FeatureSet, make_rows: Any, file: str
+) -> None:
+    store = fill(tmp_path / "s", small_set, ["a", "b"], make_rows(11, 8))
+    path = tmp_path / "s/small/e4/a" / file
+    path.write_bytes(b"{" + path.read_bytes()[1:-1] + b"~")
+    for _ in range(2):  # without the index, and with it
+        bad, good = store.entries("small", "e4")
+        assert (bad.complete, bad.num_rows, good.complete, good.problem) == (False, 0, True, "")
+        assert bad.problem
+    assert sorted(json.loads((tmp_path / "s/small/e4/index.json").read_text())) == ["b"]
+    assert store.recordings("small", "e4") == ["a", "b"]
+    with pytest.raises(StoreError, match=r"recording a, view e4: .*--view e4 --recording a --overwrite"):
+        store.read("small", "e4", "a")
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -71,6 +88,9 @@ def test_entries_describe_and_the_index_is_only_a_cache(
         ("fingerprint", "fingerprint isn't the feature set's"),
         ("metadata", "can't be read as the metadata"),
         ("shape", "features are"),
+        ("recipe", "feature set wide: its fingerprint isn't the hash of its recipe"),
+        ("no dim", "feature set wide: it has no attribute 'feature_dim'"),
+        ("set", "feature set wide: .*can't be read as the metadata"),
     ],
 )
 def test_verify_says_what_is_damaged(
@@ -94,6 +114,14 @@ def test_verify_says_what_is_damaged(
         path.write_bytes(b"\0" + path.read_bytes()[1:-1] + b"\0")
     elif damage == "metadata":
         group.write_text("{")
+    elif damage in ("recipe", "no dim", "set"):
+        path = tmp_path / "s/wide/zarr.json"
+        of_set = json.loads(path.read_text())
+        if damage == "recipe":
+            of_set["attributes"]["recipe"]["grid_fps"] = "10"
+        elif damage == "no dim":
+            del of_set["attributes"]["feature_dim"]
+        path.write_text("{" if damage == "set" else json.dumps(of_set))
     elif damage == "shape":
         array = json.loads((folder / "features/zarr.json").read_text())
         array["shape"][0] = 280
@@ -105,7 +133,14 @@ def test_verify_says_what_is_damaged(
             metadata["attributes"]["fingerprint"] = "0" * 64
         group.write_text(json.dumps(metadata))
     bad, good = verify_store(store, [], [])
-    assert good.state == "good"
+    if damage in ("recipe", "no dim", "set"):
+        assert good.state == "damaged" and good.problem == bad.problem
+        assert bad.problem.endswith("from a copy, or delete the folder and extract it again")
+    else:
+        assert good.state == "good"
+        assert bad.problem.endswith(
+            "Extract it again with: sync-extract --view e4 --recording bad --overwrite"
+        )
     assert bad.state == "damaged"
     assert re.search(message, bad.problem)
     if damage in ("flip", "timestamps", "truncate", "metadata", "fingerprint"):

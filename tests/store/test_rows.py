@@ -7,7 +7,7 @@ import pytest
 
 from sync_store.align import align
 from sync_store.labels import segments_of_rows
-from sync_store.rows import find_gaps, period_ns
+from sync_store.rows import find_gaps, find_long_gaps, period_ns
 
 
 def rows_on_grid(camera_fps: Fraction, grid_fps: int, num_points: int, start: Fraction) -> "np.ndarray":  # type: ignore[type-arg]
@@ -31,9 +31,18 @@ def test_missing_rows_are_a_gap_and_do_not_change_the_period() -> None:
     assert period_ns(times) == 33_333_333
 
 
+def test_a_long_gap_is_one_of_more_than_a_second() -> None:
+    """At 25 rows a second, 24 missing rows make a step of just one second."""
+    times = np.arange(300) * 40_000_000
+    assert not find_long_gaps(np.delete(times, slice(100, 124))).any()
+    assert np.flatnonzero(find_long_gaps(np.delete(times, slice(100, 125)))).tolist() == [99]
+    # rows two seconds apart are none
+    assert not find_long_gaps(np.arange(9) * 2_000_000_000).any()
+
+
 def test_a_single_row_has_a_period_of_a_second() -> None:
     assert period_ns(np.array([5])) == 1_000_000_000
-    assert find_gaps(np.array([5])).tolist() == []
+    assert find_gaps(np.array([5])).tolist() == find_long_gaps(np.array([5])).tolist() == []
 
 
 def test_two_cameras_on_one_grid_join_at_every_point() -> None:

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from sync_train.journal import Journal, read_journal
 
 
@@ -25,6 +27,15 @@ def test_resuming_drops_what_will_be_done_again_and_a_cut_line(tmp_path: Path) -
         '{"epoch": 2}',
         '{"epoch": 3, "loss": 2}',
     ]
+
+
+@pytest.mark.parametrize("line", ["3", "null", "[]", '{"loss": 1}', '{"epoch": "1"}', "[" * 100_000])
+def test_a_line_that_is_no_epochs_ends_it(tmp_path: Path, line: str) -> None:
+    (tmp_path / "j").write_text(f'{{"epoch": 0}}\n{line}\n{{"epoch": 2}}\n')
+    assert read_journal(tmp_path / "j") == [{"epoch": 0}]
+    with Journal(tmp_path / "j", next_epoch=1) as journal:
+        journal.write(epoch=1, loss=2)
+    assert [found["epoch"] for found in read_journal(tmp_path / "j")] == [0, 1]
 
 
 def test_a_journal_that_isnt_there_is_empty(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Whole runs on a real store: what they read, what they keep, what they do again, and that they work."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from sync_eval.scoring import read_truth, score_set
 from sync_store.datasets import open_dataset
@@ -20,10 +21,11 @@ from sync_store.reader import FeatureStore
 from sync_train.batches import Windowing
 from sync_train.checkpoint import load_segmenter
 from sync_train.predict import row_probabilities, segments_of_probabilities
-from sync_train.run import STAGES
+from sync_train.protocol import STAGES
 from sync_train.selection import hold_out, score_model
 from sync_train.sequences import Recording, label
 from sync_train.setting import make_setting
+from sync_train.stage import delete_stage
 
 ALL_STAGES = ("teacher", "ego-oracle", "adapter", "tas", "feature-tas")
 
@@ -79,6 +81,90 @@ def test_predictions_say_what_they_are(finished: Any) -> None:
     assert info.protocol["selection"] == "teacher held-out, adapter held-out, feature-tas held-out"
     exo = open_predictions(project.stage("predictions") / "exo-oracle" / "v3").info
     assert (exo.kind, exo.view) == ("exo", "v3")
+
+
+@pytest.mark.parametrize("method", STAGES)
+def test_predictions_name_their_weights(finished: Any, method: str) -> None:
+    project, _ = finished
+    info = open_predictions(project.stage("predictions") / method / ("v3" if "exo" in method else "e4")).info
+    assert info.protocol is not None
+    weights = project.weights(STAGES[method][-1])
+    assert info.protocol["model"] == hashlib.sha256(weights).hexdigest()
+
+
+SMALLER = {"teacher": ONE_EPOCH, "student": ONE_EPOCH}
+
+
+def test_settings_are_the_same_for_every_seed_and_in_any_company(project: Any) -> None:
+    """Neither seed, nor which methods are asked for, nor what no result depends on makes a difference."""
+    project.train(**SMALLER, methods=("exo-oracle", "tas"))
+    project.train(**SMALLER, methods=("tas",), run="other", checkpoint_seconds=0.0, device="cpu", seeds=(2,))
+    places = [{"seed": 0}, {"seed": 2, "run": "other"}]
+    found = [
+        open_predictions(project.stage("predictions", **place) / "tas" / "e4").info.protocol["settings"]
+        for place in places
+    ]
+    assert len(set(found)) == 1 and re.fullmatch(r"[0-9a-f]{64}", found[0])
+    oracle = open_predictions(project.stage("predictions") / "exo-oracle" / "v3").info.protocol
+    assert oracle is not None and oracle["settings"] != found[0]
+
+
+def test_a_stage_depends_on_the_weights_of_the_one_before(finished: Any, tmp_path: Path) -> None:
+    """A teacher trained anew may end elsewhere, on a GPU: what was made with the old one isn't done then."""
+    project = finished[0].copy(tmp_path)
+    path = project.stage("teacher") / "model.safetensors"
+    weights = {name: tensor.clone() for name, tensor in load_file(path).items()}
+    weights["c2f_tcn.outcc.conv.bias"] += 1e-4
+    save_file(weights, path)
+    for method, stage in (("feature", "adapter"), ("tas", "tas")):
+        with pytest.raises(
+            TrainingError, match=rf"{method}: .*{stage}: was trained with teacher = '\w+', now"
+        ):
+            project.train(methods=(method,))
+    manifest = project.stage("predictions") / "no-adaptation" / "e4" / "predictions.json"
+    before = open_predictions(manifest.parent).info.protocol["model"]
+    project.train(methods=("no-adaptation",))
+    after = open_predictions(manifest.parent).info.protocol["model"]
+    assert after == hashlib.sha256(path.read_bytes()).hexdigest() != before
+
+
+def test_a_student_depends_on_the_adapters_weights(finished: Any, tmp_path: Path) -> None:
+    project = finished[0].copy(tmp_path)
+    path = project.stage("adapter") / "model.safetensors"
+    weights = {name: tensor.clone() for name, tensor in load_file(path).items()}
+    weights["adapter.out.bias"] += 1e-4
+    save_file(weights, path)
+    with pytest.raises(TrainingError, match=r"feature-tas: .*was trained with adapter = '\w+', now"):
+        project.train(methods=("feature-tas",))
+
+
+def test_stages_on_pairs_say_how_well_those_are_joined(finished: Any) -> None:
+    project, _ = finished
+    setting = make_setting(load_project(project.root), project.config(device="cpu"))
+    pairs = setting.source.pairs("v3", "e4", ["a0", "a1", "a2"], tolerance_ns=None, min_coverage=0.5)
+    for stage in ALL_STAGES:
+        provenance = json.loads((project.stage(stage) / "provenance.json").read_text())
+        if stage in ("teacher", "ego-oracle"):
+            assert "pairs" not in provenance
+            continue
+        found = provenance["pairs"]
+        assert found["num_recordings"] == 3
+        assert found["min_coverage"] == min(pair.coverage for pair in pairs)
+        assert found["mean_coverage"] == pytest.approx(sum(pair.coverage for pair in pairs) / 3)
+        assert found["max_distance_seconds"] == max(pair.max_distance_ns for pair in pairs) / 1e9 > 0
+
+
+def test_the_config_on_disk_is_that_of_the_stages(finished: Any, tmp_path: Path) -> None:
+    """A run that is refused leaves it; the refusal comes before anything is trained."""
+    project = finished[0].copy(tmp_path)
+    before = project.stage("config.json").read_text()
+    delete_stage(project.stage("ego-oracle"))
+    with pytest.raises(TrainingError, match=r"tas: .*tas: was trained with config.levels = "):
+        project.train(student={"levels": (1,)})
+    assert project.stage("config.json").read_text() == before
+    assert not project.stage("ego-oracle").exists()
+    project.train(student={"levels": (1,)}, methods=("no-adaptation",))
+    assert json.loads(project.stage("config.json").read_text())["student"]["levels"] == [1]
 
 
 def test_a_run_holds_config_journals_and_provenance(finished: Any) -> None:
@@ -225,7 +311,7 @@ def test_changed_settings_are_refused_and_named(finished: Any, tmp_path: Path) -
         project.train(chunk_rows=3)
     with pytest.raises(TrainingError, match=r"was trained with precision = 'float32', now 'bfloat16'"):
         project.train(methods=("tas",), precision="bfloat16")
-    with pytest.raises(TrainingError, match=r"adapter: was trained with pairs.min_coverage = 0.5, now 0.4"):
+    with pytest.raises(TrainingError, match=r"adapter: was trained with min_coverage = 0.5, now 0.4"):
         project.train(methods=("feature",), min_coverage=0.4)
 
 

@@ -16,7 +16,15 @@ from sync_store.layout import FeatureSet
 from sync_store.project import load_project
 from sync_store.reader import FeatureStore
 from sync_store.writer import RecordingWriter
-from sync_train.sequences import IGNORE, Recording, Source, label, labels_digest, training_classes
+from sync_train.sequences import (
+    IGNORE,
+    Recording,
+    Source,
+    describe_pairs,
+    label,
+    labels_digest,
+    training_classes,
+)
 
 TINY = FeatureSet(name="tiny", recipe={"made": "by the test"}, feature_dim=3)
 
@@ -62,8 +70,33 @@ def test_pairs_are_joined_by_time(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pair.ego_PD.numpy(), ego[joined.ego_rows])
     assert pair.coverage == joined.coverage < 1
     apart = np.abs(exo_times[joined.exo_rows] - ego_times[joined.ego_rows])
-    assert apart.max() <= 50_000_000
+    assert pair.max_distance_ns == joined.max_distance_ns == apart.max() <= 50_000_000
     assert not hasattr(pair, "classes_T")
+
+
+def test_pairs_say_how_well_they_are_joined(tmp_path: Path) -> None:
+    """10 of the 10 and 15 of the 20 rows have a partner, 20 and 40 ms away."""
+    for name, first, count in (("a", 20, 10), ("b", 540, 20)):
+        write(tmp_path / "s", "v3", name, clock(0, 100, 20))
+        write(tmp_path / "s", "e4", name, clock(first, 100, count))
+    pairs = open_source(tmp_path / "s").pairs("v3", "e4", ["a", "b"], tolerance_ns=None, min_coverage=0.5)
+    assert describe_pairs(pairs) == {
+        "num_recordings": 2,
+        "mean_coverage": 0.875,
+        "min_coverage": 0.75,
+        "min_coverage_recording": "b",
+        "max_distance_seconds": 0.04,
+    }
+
+
+def test_rows_are_placed_on_the_device_while_there_is_room(tmp_path: Path) -> None:
+    """Whatever else is free there meanwhile. Ten rows have 60 bytes; "meta" stands for a GPU."""
+    for name, count in (("a", 10), ("b", 10), ("c", 20), ("d", 5), ("e", 1)):
+        write(tmp_path / "s", "v3", name, clock(0, 100, count))
+    source = Source(FeatureStore(tmp_path / "s"), "tiny", torch.device("meta"), room_bytes=150)
+    read = source.recordings("v3", list("abcde"))
+    assert [recording.rows_TD.is_meta for recording in read] == [True, True, False, True, False]
+    assert source.recordings("v3", ["a"])[0] is read[0]
 
 
 def test_one_stretch_of_rows_is_not_copied(tmp_path: Path) -> None:

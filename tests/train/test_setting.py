@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from sync_extract.config import ExtractConfig
+from sync_store.config import from_table
 from sync_store.errors import DatasetError, IncompleteError, ProjectError, StoreError
 from sync_store.project import load_project
 from sync_train.setting import Setting, check_setting, make_setting
@@ -121,7 +123,7 @@ def test_features_that_a_method_needs(project: Any, method: str, selection: str,
         view, split = part.split()
         folder = project.store / "tiny" / views[view] / splits[split]
         folder.rename(project.root / "away")
-        message = f"view {views[view]}: 1 ({splits[split]} …)"
+        message = f"view {views[view]}: 1 ({splits[split]})"
         command = f"Extract them with: sync-extract --view {views[view]}$"
         with pytest.raises(IncompleteError, match=f"{re.escape(message)}.*{command}"):
             check_setting(setting_of(project, **changed))
@@ -132,11 +134,75 @@ def test_all_that_is_missing_is_counted(project: Any) -> None:
     project.delete_features("v3", ["t1", "t0"])
     project.delete_features("e4", ["a0"])
     message = (
-        "feature set tiny lacks recordings of view v3: 2 (t0 …); view e4: 1 (a0 …). Extract them with: "
+        "feature set tiny lacks recordings of view v3: 2 (t0, t1); view e4: 1 (a0). Extract them with: "
         "sync-extract --view v3 --view e4"
     )
     with pytest.raises(IncompleteError, match=re.escape(message)):
         check_setting(setting_of(project))
+
+
+def test_up_to_five_missing_recordings_are_named(project: Any) -> None:
+    names = [f"t{number}" for number in range(3, 9)]
+    with (project.root / "splits" / "train.txt").open("a") as file:
+        file.write("\n".join(names[:5]) + "\n")
+    setting = {"methods": ("exo-oracle",)}
+    with pytest.raises(IncompleteError, match=r"view v3: 5 \(t3, t4, t5, t6, t7\)\. Extract them"):
+        check_setting(setting_of(project, **setting))
+    with (project.root / "splits" / "train.txt").open("a") as file:
+        file.write(names[5] + "\n")
+    with pytest.raises(IncompleteError, match=r"view v3: 6 \(t3, t4, t5, t6, t7 …\)\. Extract them"):
+        check_setting(setting_of(project, **setting))
+
+
+def test_a_misspelt_recording_is_told_from_one_not_extracted(project: Any) -> None:
+    """Extracting couldn't help. Where the videos are elsewhere, nobody can tell."""
+    file = project.root / "splits" / "adapt.txt"
+    file.write_text("a0\na11\na2\n")
+    with pytest.raises(IncompleteError, match=r"view v3: 1 \(a11\); view e4: 1 \(a11\)\. Extract them"):
+        check_setting(setting_of(project))
+    for name in ("a0", "a1", "a2", "t0", "t1", "t2", "e0", "e1"):
+        (project.root / "videos" / name).mkdir(parents=True)
+    message = (
+        "split adapt names 1 recording that the dataset hasn't (a11), did you mean 'a1'? Correct the split, "
+        "or add the videos"
+    )
+    with pytest.raises(DatasetError, match=re.escape(message)):
+        check_setting(setting_of(project))
+    file.write_text("a0\na11\na12\n")
+    with pytest.raises(
+        DatasetError, match=r"adapt names 2 recordings that the dataset hasn't \(a11, a12\)\. C"
+    ):
+        check_setting(setting_of(project))
+    (project.root / "videos" / "a11").mkdir()
+    (project.root / "videos" / "a12").mkdir()
+    with pytest.raises(IncompleteError, match=r"view v3: 2 \(a11, a12\)"):
+        check_setting(setting_of(project))
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ('feature_set = "mine"\nbackbone = "theirs"', "mine"),
+        ('feature_set = ""\nbackbone = "theirs"', "theirs"),
+        ("", "dinov2-large"),
+        ("feature_set = 5", None),
+        ("backbone = [1]", None),
+    ],
+)
+def test_the_feature_set_is_the_one_that_extraction_makes(
+    project: Any, lines: str, found: str | None
+) -> None:
+    file = project.root / "sync.toml"
+    file.write_text(file.read_text().replace('feature_set = "tiny"', lines))
+    if found is None:
+        key, value = lines.split(" = ")
+        message = rf"sync.toml \[extract\]: {key} must be str, got {re.escape(value)}"
+        with pytest.raises(ProjectError, match=message):
+            setting_of(project)
+        return
+    assert from_table(ExtractConfig, load_project(project.root).stage("extract"), "").name == found
+    (project.store / "tiny").rename(project.store / found)
+    assert setting_of(project).source.feature_set == found
 
 
 def test_heads_that_dont_divide_the_features_are_found_before_training(tiny: Any) -> None:

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from sync_train.checkpoint import SegmenterInfo, load_segmenter
 from sync_train.config import FitConfig
 from sync_train.loop import Task
 from sync_train.models.segmenter import Segmenter
-from sync_train.stage import Stage, delete_stage
+from sync_train.stage import Stage, check_inputs, delete_stage
 
 INFO = SegmenterInfo(
     feature_set="tiny",
@@ -155,14 +154,31 @@ def test_other_inputs_are_refused_and_the_difference_named(
         make_stage(tmp_path / "teacher", **inputs).run(make_model(), INFO, never, Log())
 
 
-def test_key_stands_for_the_inputs(tmp_path: Path) -> None:
-    stage = make_stage(tmp_path)
-    assert stage.key == make_stage(tmp_path / "elsewhere").key
-    assert stage.key == replace(stage, provenance={}, checkpoint_seconds=5.0).key
-    assert stage.key != make_stage(tmp_path, features="def").key
+def test_settings_can_be_checked_before_the_rest_of_the_inputs_is_known(tmp_path: Path) -> None:
+    folder = tmp_path / "teacher"
+    check_inputs(folder, {"config": "anything"})
+    make_stage(folder, weights="of an earlier stage").run(make_model(), INFO, Shrink, Log())
+    check_inputs(folder, {"config": {"rate": 1, "levels": (1, 2)}})
+    with pytest.raises(TrainingError, match=r"teacher: was trained with config.rate = 1, now 2. Choose"):
+        check_inputs(folder, {"config": {"rate": 2, "levels": (1, 2)}})
+    with pytest.raises(TrainingError, match=r"was trained with weights = 'of an earlier stage', now None"):
+        check_inputs(folder, make_stage(folder).inputs, whole=True)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1, 2"])
+def test_what_the_task_adds_is_in_the_provenance(tmp_path: Path) -> None:
+    """It is found out when the data are read, after the stage was set up."""
+    stage = make_stage(tmp_path / "teacher")
+
+    def make_task(model: Segmenter) -> Task:
+        stage.provenance["pairs"] = {"mean_coverage": 0.9}
+        return Shrink(model)
+
+    stage.run(make_model(), INFO, make_task, Log())
+    written = json.loads((tmp_path / "teacher" / "provenance.json").read_text())
+    assert written == {"code": "1.0", "pairs": {"mean_coverage": 0.9}}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1, 2", "[]"])
 def test_damaged_inputs_are_named(tmp_path: Path, text: str) -> None:
     folder = tmp_path / "teacher"
     make_stage(folder).run(make_model(), INFO, Shrink, Log())

@@ -5,6 +5,7 @@ Axes: B sequences, P rows of a pair, L padded steps, D feature width.
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from sync_train.losses.distillation import feature_distillation, tas_distillatio
 from sync_train.models.adapter import Adapter, AdapterConfig
 from sync_train.models.c2f_tcn import C2FTCN
 from sync_train.models.segmenter import Segmenter, Standardizer
+from sync_train.pooling import pool_rows
 from sync_train.sequences import Pair
 from sync_train.tasks.distillation import FeatureDistillationTask, PairBatches, TASDistillationTask
 
@@ -33,6 +35,7 @@ def make_pairs(lengths: tuple[int, ...] = (90, 150), feature_dim: int = 4) -> li
             exo_PD=torch.randn(length, feature_dim, generator=generator).half(),
             ego_PD=torch.randn(length, feature_dim, generator=generator).half(),
             coverage=1.0,
+            max_distance_ns=0,
         )
         for number, length in enumerate(lengths)
     ]
@@ -82,7 +85,8 @@ def test_both_views_are_pooled_over_the_same_rows(zoom: bool) -> None:
     """Both hold their row's number, so each pooled step tells which rows it is made of."""
     numbers = [torch.arange(length, dtype=torch.float16)[:, None] + 1 for length in (90, 150)]
     pairs = [
-        Pair(name=str(i), exo_PD=rows, ego_PD=rows.clone(), coverage=1.0) for i, rows in enumerate(numbers)
+        Pair(name=str(i), exo_PD=rows, ego_PD=rows.clone(), coverage=1.0, max_distance_ns=0)
+        for i, rows in enumerate(numbers)
     ]
     sizes = set()
     for epoch in range(15):
@@ -190,7 +194,7 @@ def test_the_loss_is_that_of_teacher_on_exo_and_student_on_ego() -> None:
         )
     torch.testing.assert_close(losses["loss"].detach(), wanted)
 
-    same = [Pair(name="s", exo_PD=pairs[0].exo_PD, ego_PD=pairs[0].exo_PD, coverage=1.0)]
+    same = [Pair(name="s", exo_PD=pairs[0].exo_PD, ego_PD=pairs[0].exo_PD, coverage=1.0, max_distance_ns=0)]
     task = TASDistillationTask(make_model(), teacher, batches_of(same), batches_of(same), config)
     assert task.validate() == {"held_out_loss": 0.0, "score": -0.0}
 
@@ -253,7 +257,7 @@ def test_at_its_start_the_adapters_loss_is_the_distance_of_the_views() -> None:
 def test_the_exo_view_is_a_target_and_never_an_input() -> None:
     """The published adapter's decoder is fed its own target."""
     pairs = make_pairs((90,))
-    others = [Pair(name=p.name, exo_PD=p.exo_PD + 5, ego_PD=p.ego_PD, coverage=p.coverage) for p in pairs]
+    others = [replace(pair, exo_PD=pair.exo_PD + 5) for pair in pairs]
     model = make_model(adapted=True)
     assert model.adapter is not None
     nn.init.normal_(model.adapter.out.weight)
@@ -325,6 +329,42 @@ def test_held_out_pairs_are_always_pooled_alike() -> None:
     )
     assert task.validate() == first
     assert np.isfinite(first["score"])
+
+
+@pytest.mark.parametrize("kind", ["adapter", "mean", "sum"])
+def test_held_out_batches_weigh_as_much_as_they_hold(kind: Any) -> None:
+    """Sequences of 25, 20 and 2 steps: the score doesn't depend on which share a batch."""
+    pairs = make_pairs((100, 80, 8))
+    pairs[2] = replace(pairs[2], exo_PD=pairs[2].exo_PD + 5)
+    scores = []
+    for batch_size in (1, 2, 3):
+        held_out = batches_of(pairs, zoom=False, batch_size=batch_size)
+        task: FeatureDistillationTask | TASDistillationTask
+        if kind == "adapter":
+            task = FeatureDistillationTask(make_model(adapted=True), held_out, held_out, AdapterFitConfig())
+        else:
+            config = StudentConfig(levels=(6,), reduction=kind)
+            task = TASDistillationTask(make_model(), make_model(), held_out, held_out, config)
+        scores.append(task.validate()["score"])
+    assert scores == pytest.approx([scores[2]] * 3, rel=1e-4)
+    assert scores[2] < 0
+
+
+def test_rows_go_to_the_device_before_they_are_pooled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows for which the device had no room lie elsewhere. "meta" stands for a GPU."""
+    seen: list[str] = []
+
+    def pool(rows_TD: torch.Tensor, chunk_rows: int) -> torch.Tensor:
+        seen.append(rows_TD.device.type)
+        return pool_rows(rows_TD, chunk_rows)
+
+    monkeypatch.setattr("sync_train.tasks.distillation.pool_rows", pool)
+    batches = PairBatches(
+        make_pairs(), FitConfig(), WINDOWING, zoom=False, seed=0, device=torch.device("meta")
+    )
+    ((exo, ego),) = batches.epoch(0)
+    assert exo.rows_BLD.is_meta and ego.rows_BLD.is_meta
+    assert seen == ["meta"] * 2 * len(exo.rows_BLD)
 
 
 def test_feature_distillation_is_the_loss_of_valid_steps() -> None:

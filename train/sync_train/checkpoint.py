@@ -1,5 +1,6 @@
 """Models on disk: our own as config.json and model.safetensors, and the field's published C2F-TCN checkpoints."""
 
+import hashlib
 import json
 import pickle
 from dataclasses import asdict, dataclass
@@ -76,6 +77,12 @@ def save_weights(path: Path, module: torch.nn.Module) -> None:
     """Write all weights of a module as safetensors, atomically."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     write_atomic(path, save(weights))
+
+
+def weights_digest(path: Path) -> str:
+    """SHA-256 of a file of weights; equal weights have equal files."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_weights(path: Path, module: torch.nn.Module) -> None:

@@ -1,5 +1,6 @@
 """The command `sync-train`."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from sync_store.console import (
 )
 from sync_store.errors import ProjectError, TrainingError
 from sync_store.names import check_name
+from sync_store.predictions import METHODS
 from sync_store.project import Project, load_project
-from sync_train.config import METHODS, TrainConfig
+from sync_train.config import TrainConfig
 
 
 @click.group(
@@ -109,10 +111,15 @@ def train(project: Project, config: TrainConfig, *, overwrite: bool, quiet: bool
             seed_run = SeedRun(setting, folder, seed, watcher)
             if overwrite:
                 seed_run.delete(config.methods)
-            for method in config.methods:
-                try:
-                    seed_run.predict(method)
-                except TrainingError as error:
-                    raise TrainingError(f"{method}: {error}") from None
+            _for_each(config.methods, seed_run.check)
             write_json(folder / "config.json", asdict(config))
+            _for_each(config.methods, seed_run.predict)
     return folders
+
+
+def _for_each(methods: Iterable[str], do: Callable[[str], None]) -> None:
+    for method in methods:
+        try:
+            do(method)
+        except TrainingError as error:
+            raise TrainingError(f"{method}: {error}") from None

@@ -4,11 +4,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-METHODS = ("exo-oracle", "ego-oracle", "no-adaptation", "feature", "tas", "feature-tas")
-"""Rows of the paper's Table 1 for one backbone."""
+from sync_store.predictions import METHODS
 
 DISTILLED = ("feature", "tas", "feature-tas")
-"""Those of them that learn from adaptation pairs."""
+"""Methods that learn from adaptation pairs."""
 
 Selection = Literal["held-out", "last", "published-test-ego"]
 

@@ -1,7 +1,8 @@
 """Fits one network: epochs, selection, early stopping, checkpoints, the journal.
 
 A fit is a function of its arguments: random numbers come from (seed, epoch), never from a running state,
-so that one that was killed and resumed ends with the weights of one that wasn't.
+so that one that was killed and resumed ends with the weights of one that wasn't: bit for bit on a processor,
+and up to the order of sums on a GPU, where the gradient of linear interpolation is added up atomically.
 """
 
 import io

@@ -10,38 +10,29 @@ adaptation pair or of a test recording is read, unless the published protocol's 
 import copy
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from sync_store.predictions import MANIFEST, PredictionInfo, open_predictions, write_predictions
-from sync_train.checkpoint import SegmenterInfo
+from sync_train.checkpoint import WEIGHTS, SegmenterInfo, weights_digest
 from sync_train.config import FitConfig
+from sync_train.loop import Task
 from sync_train.models.adapter import Adapter, AdapterConfig
 from sync_train.models.segmenter import Segmenter
 from sync_train.pooling import pool_rows
 from sync_train.predict import row_probabilities, segments_of_probabilities
+from sync_train.protocol import STAGES, selections, settings_digest, stage_config, stage_settings
 from sync_train.selection import hold_out, score_model
-from sync_train.sequences import label, labels_digest
+from sync_train.sequences import Pair, describe_pairs, label, labels_digest
 from sync_train.setting import Setting
-from sync_train.stage import Stage, Watcher, delete_stage
+from sync_train.stage import Stage, Watcher, check_inputs, delete_stage
 from sync_train.tasks.distillation import FeatureDistillationTask, PairBatches, TASDistillationTask
 from sync_train.tasks.segmentation import SegmentationTask
 
 PREDICT_RECORDINGS = 32
 """Recordings whose windows share batches in prediction."""
-
-STAGES = {
-    "exo-oracle": ("teacher",),
-    "ego-oracle": ("ego-oracle",),
-    "no-adaptation": ("teacher",),
-    "feature": ("teacher", "adapter"),
-    "tas": ("teacher", "tas"),
-    "feature-tas": ("teacher", "adapter", "feature-tas"),
-}
-"""What is fitted for each method, in order. The method's model is the last."""
 
 
 class SeedRun:
@@ -53,7 +44,9 @@ class SeedRun:
         self._seed = seed
         self._watcher = watcher
         self._models: dict[str, Segmenter] = {}
-        self._keys: dict[str, str] = {}
+        self._digests: dict[str, str] = {}
+        """SHA-256 of each stage's weights: later stages and predictions depend on these, not on what was to
+        make them, since a stage that is trained anew on a GPU needn't end with the same ones."""
 
     def model(self, method: str) -> Segmenter:
         """The trained model of a method, trained now if it isn't yet."""
@@ -71,6 +64,15 @@ class SeedRun:
             shutil.rmtree(predictions, ignore_errors=True)
             for name in STAGES[method]:
                 delete_stage(self._folder / name)
+
+    def check(self, method: str) -> None:
+        """Find out before the first epoch whether a stage of a method was made with other settings.
+
+        Raises:
+            TrainingError: If one was.
+        """
+        for stage in STAGES[method]:
+            check_inputs(self._folder / stage, stage_settings(self._setting, stage))
 
     def predict(self, method: str) -> None:
         """Write the predictions of a method on the test split, unless they are there already."""
@@ -122,11 +124,9 @@ class SeedRun:
         info = self._info(None)
         stage = self._stage(
             name,
-            config.teacher,
             features=self._digest(view, train),
             labels=labels_digest(setting.dataset, train),
             classes=setting.classes,
-            standardize=config.standardize,
             **self._selected_on(config.teacher),
         )
 
@@ -143,22 +143,22 @@ class SeedRun:
         with torch.random.fork_rng():
             torch.manual_seed(self._seed)
             model = info.build().to(setting.device)
-        return stage.run(model, info, make_task, self._watcher)
+        return self._run(stage, model, info, make_task)
 
     def _adapter(self) -> Segmenter:
         config, sizes = self._setting.config.adapter, self._setting.adapter
         teacher = self.model("exo-oracle")
-        stage = self._stage("adapter", config, pairs=self._pairs_digest(), teacher=self._keys["teacher"])
+        stage = self._stage("adapter", pairs=self._pairs_digest(), teacher=self._digests["teacher"])
         with torch.random.fork_rng():
             torch.manual_seed(self._seed)
             adapter = Adapter(sizes).to(self._setting.device)
         model = Segmenter(teacher.standardizer, teacher.c2f_tcn, adapter, precision=teacher.precision)
 
         def make_task(model: Segmenter) -> FeatureDistillationTask:
-            learn, held_out = self._pair_batches(config, zoom=config.zoom)
+            learn, held_out = self._pair_batches(stage, zoom=config.zoom)
             return FeatureDistillationTask(model, learn, held_out, config)
 
-        return stage.run(model, self._info(sizes), make_task, self._watcher)
+        return self._run(stage, model, self._info(sizes), make_task)
 
     def _student(self, name: str, *, adapted: bool) -> Segmenter:
         config = self._setting.config.student
@@ -166,15 +166,14 @@ class SeedRun:
         start = self.model("feature") if adapted else teacher
         stage = self._stage(
             name,
-            config,
             pairs=self._pairs_digest(),
-            teacher=self._keys["teacher"],
-            **({"adapter": self._keys["adapter"]} if adapted else {}),
+            teacher=self._digests["teacher"],
+            **({"adapter": self._digests["adapter"]} if adapted else {}),
             **self._selected_on(config),
         )
 
         def make_task(model: Segmenter) -> TASDistillationTask:
-            learn, held_out = self._pair_batches(config, zoom=config.zoom)
+            learn, held_out = self._pair_batches(stage, zoom=config.zoom)
             score: PairBatches | Callable[[Segmenter], dict[str, float]] | None = held_out
             if config.selection == "published-test-ego":
                 score = self._published_score()
@@ -182,28 +181,27 @@ class SeedRun:
 
         info = self._info(None if start.adapter is None else start.adapter.config)
         model = copy.deepcopy(start).requires_grad_(True)
-        return stage.run(model, info, make_task, self._watcher)
+        return self._run(stage, model, info, make_task)
 
-    def _stage(self, name: str, config: FitConfig, **inputs: Any) -> Stage:
-        table = {
-            "stage": name,
-            "seed": self._seed,
-            "config": asdict(config),
-            "windowing": asdict(self._setting.windowing),
-            "precision": self._setting.precision,
-            **inputs,
-        }
-        stage = Stage(
+    def _stage(self, name: str, **data: Any) -> Stage:
+        """A stage, made from the settings, the seed and digests of the data."""
+        setting = self._setting
+        return Stage(
             name=name,
             folder=self._folder / name,
             seed=self._seed,
-            config=config,
-            inputs=table,
-            provenance=self._setting.provenance,
-            checkpoint_seconds=self._setting.config.checkpoint_seconds,
+            config=stage_config(setting.config, name),
+            inputs={**stage_settings(setting, name), "seed": self._seed, **data},
+            provenance=dict(setting.provenance),
+            checkpoint_seconds=setting.config.checkpoint_seconds,
         )
-        self._keys[name] = stage.key
-        return stage
+
+    def _run(
+        self, stage: Stage, model: Segmenter, info: SegmenterInfo, make_task: Callable[[Segmenter], Task]
+    ) -> Segmenter:
+        model = stage.run(model, info, make_task, self._watcher)
+        self._digests[stage.name] = weights_digest(stage.folder / WEIGHTS)
+        return model
 
     def _info(self, adapter: AdapterConfig | None) -> SegmenterInfo:
         source = self._setting.source
@@ -237,26 +235,32 @@ class SeedRun:
         labeled = label(recordings, setting.dataset, setting.classes)
         return lambda model: score_model(model, labeled, setting.windowing)
 
-    def _pair_batches(self, config: FitConfig, *, zoom: bool) -> tuple[PairBatches, PairBatches | None]:
-        setting = self._setting
-        learn, held_out = setting.splits["adapt"], None
+    def _pair_batches(self, stage: Stage, *, zoom: bool) -> tuple[PairBatches, PairBatches | None]:
+        """Pairs to learn from and to select on; how well they are joined goes into the stage's provenance."""
+        names, config = self._setting.splits["adapt"], stage.config
+        held_out: list[str] = []
         if config.selection == "held-out":
-            learn, held_out = hold_out(learn, config.held_out, self._seed)
+            names, held_out = hold_out(names, config.held_out, self._seed)
+        learn_pairs, held_out_pairs = self._pairs(names), self._pairs(held_out)
+        stage.provenance["pairs"] = describe_pairs([*learn_pairs, *held_out_pairs])
         return (
-            self._batches_of(learn, config, zoom),
-            None if held_out is None else self._batches_of(held_out, config, zoom=False),
+            self._batches_of(learn_pairs, config, zoom),
+            self._batches_of(held_out_pairs, config, zoom=False) if held_out_pairs else None,
         )
 
-    def _batches_of(self, names: list[str], config: FitConfig, zoom: bool) -> PairBatches:
+    def _pairs(self, names: list[str]) -> list[Pair]:
         setting = self._setting
         tolerance = setting.config.tolerance_seconds
-        pairs = setting.source.pairs(
+        return setting.source.pairs(
             setting.exo,
             setting.ego,
             names,
             tolerance_ns=None if tolerance is None else round(tolerance * 1e9),
             min_coverage=setting.config.min_coverage,
         )
+
+    def _batches_of(self, pairs: list[Pair], config: FitConfig, zoom: bool) -> PairBatches:
+        setting = self._setting
         return PairBatches(
             pairs, config, setting.windowing, zoom=zoom, seed=self._seed, device=setting.device
         )
@@ -264,15 +268,9 @@ class SeedRun:
     def _digest(self, view: str, names: list[str]) -> str:
         return self._setting.source.digest(view, names)
 
-    def _pairs_digest(self) -> dict[str, Any]:
-        """Of both views; and the settings by which they are joined."""
+    def _pairs_digest(self) -> dict[str, str]:
         setting, adapt = self._setting, self._setting.splits["adapt"]
-        return {
-            "exo": self._digest(setting.exo, adapt),
-            "ego": self._digest(setting.ego, adapt),
-            "tolerance_seconds": setting.config.tolerance_seconds,
-            "min_coverage": setting.config.min_coverage,
-        }
+        return {"exo": self._digest(setting.exo, adapt), "ego": self._digest(setting.ego, adapt)}
 
     def _selected_on(self, config: FitConfig) -> dict[str, Any]:
         """Digests of what the published protocol selects on, besides what is learnt from."""
@@ -286,12 +284,11 @@ class SeedRun:
 
     def _protocol(self, method: str, view: str) -> Mapping[str, str | int | float | bool]:
         """What a reader of a table should know, and all that decides the predictions."""
-        setting, config = self._setting, self._setting.config
-        fitted = {"teacher": config.teacher, "ego-oracle": config.teacher, "adapter": config.adapter}
-        selections = {name: fitted.get(name, config.student).selection for name in STAGES[method]}
+        setting = self._setting
         return {
-            "model": self._keys[STAGES[method][-1]],
+            "settings": settings_digest(setting, method),
+            "selection": selections(setting.config, method),
+            "tta_chunk_rows": ", ".join(map(str, setting.config.tta_chunk_rows)),
+            "model": self._digests[STAGES[method][-1]],
             "features": self._digest(view, setting.splits["test"]),
-            "selection": ", ".join(f"{name} {selection}" for name, selection in selections.items()),
-            "tta_chunk_rows": ", ".join(map(str, config.tta_chunk_rows)),
         }

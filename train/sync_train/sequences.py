@@ -4,8 +4,9 @@ Axes: T rows of a recording, P rows of a pair, D feature width.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,21 +53,28 @@ class Pair:
     """float16 (P, D)."""
     coverage: float
     """Share of the shorter view's rows that found a partner."""
+    max_distance_ns: int
+    """Largest time between two joined rows."""
 
 
 class Source:
     """One feature set of a store, for the trainer: each recording is read once and kept, as float16."""
 
-    def __init__(self, store: FeatureStore, feature_set: str, device: torch.device) -> None:
+    def __init__(
+        self, store: FeatureStore, feature_set: str, device: torch.device, *, room_bytes: int | None = None
+    ) -> None:
         """Open a feature set.
 
         Args:
             store: Where it is.
             feature_set: Its name.
-            device: Where rows are kept as long as they take no more than half of its free memory.
+            device: Where rows are kept as long as there is room.
+            room_bytes: What rows may take there in all; by default half of the GPU's memory that is free now,
+                so that the other half is left to the networks.
         """
         self._store = store
         self._device = device
+        self._room_bytes = _room_bytes(device) if room_bytes is None else room_bytes
         self._kept: dict[tuple[str, str], Recording] = {}
         self.store_path = store.path
         self.feature_set = feature_set
@@ -127,6 +135,7 @@ class Source:
                     exo_PD=_take(of_exo.rows_TD, joined.exo_rows),
                     ego_PD=_take(of_ego.rows_TD, joined.ego_rows),
                     coverage=joined.coverage,
+                    max_distance_ns=joined.max_distance_ns,
                 )
             )
         return pairs
@@ -134,9 +143,15 @@ class Source:
     def _recording(self, view: str, name: str) -> Recording:
         if (view, name) not in self._kept:
             stored = self._store.read(self.feature_set, view, name)
-            rows_TD = _place(torch.from_numpy(stored.features), self._device)
+            rows_TD = self._place(torch.from_numpy(stored.features))
             self._kept[view, name] = Recording(name=name, rows_TD=rows_TD, timestamps=stored.timestamps)
         return self._kept[view, name]
+
+    def _place(self, rows_TD: torch.Tensor) -> torch.Tensor:
+        if rows_TD.nbytes > self._room_bytes:
+            return rows_TD
+        self._room_bytes -= rows_TD.nbytes
+        return rows_TD.to(self._device)
 
 
 def _take(rows_TD: torch.Tensor, numbers: npt.NDArray[np.int64]) -> torch.Tensor:
@@ -146,10 +161,20 @@ def _take(rows_TD: torch.Tensor, numbers: npt.NDArray[np.int64]) -> torch.Tensor
     return rows_TD[torch.from_numpy(numbers).to(rows_TD.device)]
 
 
-def _place(rows_TD: torch.Tensor, device: torch.device) -> torch.Tensor:
-    if device.type == "cuda" and 2 * rows_TD.nbytes < torch.cuda.mem_get_info(device)[0]:
-        return rows_TD.to(device)
-    return rows_TD
+def _room_bytes(device: torch.device) -> int:
+    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else 0
+
+
+def describe_pairs(pairs: Sequence[Pair]) -> dict[str, Any]:
+    """How well the views of pairs are joined, as JSON values."""
+    least = min(pairs, key=lambda pair: pair.coverage)
+    return {
+        "num_recordings": len(pairs),
+        "mean_coverage": sum(pair.coverage for pair in pairs) / len(pairs),
+        "min_coverage": least.coverage,
+        "min_coverage_recording": least.name,
+        "max_distance_seconds": max(pair.max_distance_ns for pair in pairs) / 1e9,
+    }
 
 
 def training_classes(dataset: Dataset, train: Iterable[str]) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """What a run is made from: views, splits, classes, features."""
 
+import difflib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import combinations
@@ -16,6 +18,9 @@ from sync_train.batches import Windowing
 from sync_train.config import DISTILLED, Precision, TrainConfig
 from sync_train.models.adapter import AdapterConfig
 from sync_train.sequences import Source, training_classes
+
+MAX_LISTED = 5
+"""Recordings that a message names."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,10 +120,7 @@ def make_setting(project: Project, config: TrainConfig) -> Setting:
         SyncError: If one of them doesn't exist.
     """
     where = _device(config.device)
-    extract = project.stage("extract")
-    feature_set = (
-        config.feature_set or extract.get("feature_set") or extract.get("backbone") or "dinov2-large"
-    )
+    feature_set = config.feature_set or _extracted_feature_set(project)
     return Setting(
         dataset=open_dataset(project),
         source=Source(FeatureStore(project.store_path), feature_set, where),
@@ -144,6 +146,18 @@ def _device(name: str) -> torch.device:
     return device
 
 
+def _extracted_feature_set(project: Project) -> str:
+    """Name of what `sync-extract` makes, read from its section: training can't import `ExtractConfig`."""
+    extract = project.stage("extract")
+    for key in ("feature_set", "backbone"):
+        name = extract.get(key, "")
+        if not isinstance(name, str):
+            raise ProjectError(f"{project.file} [extract]: {key} must be str, got {name!r}")
+        if name:
+            return name
+    return "dinov2-large"
+
+
 def _view(project: Project, name: str | None, kind: str) -> str:
     if name is not None:
         if project.view(name).kind != kind:
@@ -160,6 +174,7 @@ def check_setting(setting: Setting) -> None:
 
     Raises:
         ProjectError: If the adapter doesn't suit the features.
+        DatasetError: If a split names a recording that neither the store nor the dataset has.
         IncompleteError: If features are missing: names views and recordings, and the command that makes them.
     """
     if {"feature", "feature-tas"} & {*setting.config.methods}:
@@ -169,12 +184,34 @@ def check_setting(setting: Setting) -> None:
         for view, names in _needed_features(setting).items()
     }
     if any(missing.values()):
-        parts = [f"view {view}: {len(names)} ({names[0]} …)" for view, names in missing.items() if names]
+        _check_names(setting, {name for names in missing.values() for name in names})
+        parts = [f"view {view}: {len(names)} ({_listed(names)})" for view, names in missing.items() if names]
         options = " ".join(f"--view {view}" for view, names in missing.items() if names)
         raise IncompleteError(
             f"feature set {setting.source.feature_set} lacks recordings of {'; '.join(parts)}. Extract them "
             f"with: sync-extract {options}"
         )
+
+
+def _check_names(setting: Setting, missing: set[str]) -> None:
+    """Tell a misspelt recording from one that wasn't extracted, as far as the videos are here."""
+    try:
+        known = setting.dataset.recordings()
+    except DatasetError:  # training needs no videos
+        return
+    for split, names in setting.splits.items():
+        if strange := [name for name in names if name in missing and name not in known]:
+            one = len(strange) == 1
+            near = difflib.get_close_matches(strange[0], known, n=1) if one else []
+            hint = f", did you mean {near[0]!r}?" if near else "."
+            raise DatasetError(
+                f"split {getattr(setting.config.splits, split)} names {len(strange)} recording{'s'[one:]} that "
+                f"the dataset hasn't ({_listed(strange)}){hint} Correct the split, or add the videos"
+            )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:MAX_LISTED]) + (" …" if len(names) > MAX_LISTED else "")
 
 
 def _needed_features(setting: Setting) -> dict[str, set[str]]:

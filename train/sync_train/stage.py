@@ -3,7 +3,6 @@
 A stage that is finished with the same inputs isn't done again; one that was interrupted goes on.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -46,16 +45,13 @@ class Stage:
     seed: int
     config: FitConfig
     inputs: Mapping[str, Any]
-    """All that decides the result, as JSON values: config, digests of the data, keys of earlier stages."""
-    provenance: Mapping[str, Any]
-    """Recorded beside them: versions, machine, names of what was used."""
+    """All that decides the result, as JSON values: settings, digests of the data and of the weights of earlier
+    stages."""
+    provenance: dict[str, Any]
+    """Recorded beside them: versions, machine, names of what was used. Who makes the task may add what it finds
+    out about its data."""
     checkpoint_seconds: float
     """Least time from one checkpoint to the next."""
-
-    @property
-    def key(self) -> str:
-        """SHA-256 of the inputs; stands for this stage in the inputs of later ones."""
-        return hashlib.sha256(json.dumps(dict(self.inputs), sort_keys=True).encode()).hexdigest()
 
     def run(
         self,
@@ -90,30 +86,50 @@ class Stage:
             on_epoch=watcher.epoch,
         )
         save_segmenter(self.folder, model, info)
-        write_json(self.folder / PROVENANCE, dict(self.provenance))
+        write_json(self.folder / PROVENANCE, self.provenance)
         write_json(self.folder / RESULT, asdict(fitted))
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
         watcher.finished(asdict(fitted), again=False)
         return model
 
     def _claim(self) -> None:
-        path = self.folder / INPUTS
-        wanted = json.loads(json.dumps(dict(self.inputs)))
-        if not path.exists():
+        if not (self.folder / INPUTS).exists():
             delete_stage(self.folder)
-            write_json(path, wanted)
+            write_json(self.folder / INPUTS, dict(self.inputs))
             return
         for orphan in self.folder.glob(".*.partial"):  # of a kill while a file was written
             orphan.unlink()
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            raise TrainingError(f"{path}: can't be read as JSON; train anew with --overwrite") from None
-        if found != wanted:
-            raise TrainingError(
-                f"{self.folder}: was trained with {_first_difference(found, wanted)}. Choose another name with "
-                "--run, or train anew with --overwrite"
-            )
+        check_inputs(self.folder, self.inputs, whole=True)
+
+
+def check_inputs(folder: Path, wanted: Mapping[str, Any], *, whole: bool = False) -> None:
+    """Check what a stage's folder was made from, if it is there.
+
+    Args:
+        folder: The stage's.
+        wanted: Inputs, as JSON values.
+        whole: Whether they are all; else others that the stage has aren't looked at.
+
+    Raises:
+        TrainingError: If the folder was made from other inputs; the first that differs is named.
+    """
+    path = folder / INPUTS
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise TrainingError(f"{path}: can't be read as JSON; train anew with --overwrite")
+    wanted = json.loads(json.dumps(dict(wanted)))
+    if not whole:
+        found = {key: value for key, value in found.items() if key in wanted}
+    if found != wanted:
+        raise TrainingError(
+            f"{folder}: was trained with {_first_difference(found, wanted)}. Choose another name with "
+            "--run, or train anew with --overwrite"
+        )
 
 
 def delete_stage(folder: Path) -> None:

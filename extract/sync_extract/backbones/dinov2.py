@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 from transformers import Dinov2Config, Dinov2Model
 
 from sync_extract.backbones.base import Placement, weights_digest
-from sync_extract.transforms import PRESETS, Preprocessing
+from sync_extract.config import TOKENS
+from sync_extract.transforms import PREPROCESSING_RULES_VERSION, PRESETS, Preprocessing, resized_as
 from sync_store.config import suggest
 from sync_store.errors import SyncError
 
@@ -48,9 +49,20 @@ RANDOM_DEMO_CONFIG: dict[str, Any] = {
 
 RANDOM_DEMO_PREPROCESSING = Preprocessing(name="demo", resize=(84, 112), interpolation="bilinear")
 
-TOKENS = ("cls", "mean", "max", "min", "std")
-"""What a feature may be joined from: the class token, and mean, maximum, minimum and standard deviation of the
-patch tokens."""
+CONFIG_KEYS = (
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "mlp_ratio",
+    "hidden_act",
+    "layer_norm_eps",
+    "image_size",
+    "patch_size",
+    "num_channels",
+    "qkv_bias",
+    "use_swiglu_ffn",
+)
+"""What config.json says of the computation and the weights don't: other heads, for one, fit the same weights."""
 
 
 class DINOv2:
@@ -81,7 +93,10 @@ class DINOv2:
         return {
             "backbone": self.name,
             "weights_sha256": self.digest,
+            "config": _plain({key: getattr(self.module.config, key) for key in CONFIG_KEYS}),
             "preprocessing": _plain(asdict(self.preprocessing)),
+            "preprocessing_rules": PREPROCESSING_RULES_VERSION,
+            "resized_as": resized_as(self.device),
             "position_embedding": "transformers",
             "tokens": list(self.tokens),
             "precision": str(self.dtype).removeprefix("torch."),

@@ -10,6 +10,7 @@ recordings.csv                      optional metadata: recording,procedure,…
 """
 
 import csv
+import difflib
 import io
 from fractions import Fraction
 from functools import cached_property
@@ -136,8 +137,16 @@ class FolderDataset:
     def _offsets(self) -> dict[tuple[str, str], Fraction]:
         path = self._root / "offsets.csv"
         offsets: dict[tuple[str, str], Fraction] = {}
+        known = {"recording": self.recordings(), "view": list(self._project.views)}
         for line, row in _rows(path, ("recording", "view", "offset_seconds")):
             key = row["recording"].strip(), row["view"].strip()
+            for (kind, names), name in zip(known.items(), key, strict=True):
+                if name not in names:
+                    near = difflib.get_close_matches(name, names, n=1)
+                    hint = f" (did you mean {near[0]!r}?)" if near else ""
+                    raise DatasetError(
+                        f"{path} line {line}: there is no {kind} {name!r}{hint}. Correct the line, or delete it"
+                    )
             if key in offsets:
                 raise DatasetError(
                     f"{path} line {line}: a second offset of recording {key[0]}, view {key[1]}"

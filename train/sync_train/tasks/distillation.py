@@ -4,6 +4,7 @@ Axes: B sequences, L padded steps, D feature width.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import torch
 from torch import nn
@@ -53,8 +54,8 @@ class PairBatches:
         exo, ego = [], []
         for window, size in zip(draw.windows, draw.chunk_rows, strict=True):
             pair, part = self._pairs[window.index], slice(window.start, window.stop)
-            exo.append(pool_rows(pair.exo_PD[part], size))
-            ego.append(pool_rows(pair.ego_PD[part], size))
+            exo.append(pool_rows(pair.exo_PD[part].to(self._device), size))
+            ego.append(pool_rows(pair.ego_PD[part].to(self._device), size))
         return stack(exo, draw.steps, self._device), stack(ego, draw.steps, self._device)
 
 
@@ -89,7 +90,7 @@ class FeatureDistillationTask:
         """See `Task`: the score is minus the loss on held-out pairs."""
         assert self._held_out is not None
         self.module.eval()
-        return _held_out_score([self._loss(exo, ego) for exo, ego in self._held_out.epoch(0)])
+        return _held_out_score(self._held_out, self._loss, by="steps")
 
     def _loss(self, exo: Batch, ego: Batch) -> torch.Tensor:
         adapted_BLD = self.module.features(ego.rows_BLD, ego.valid_BL)
@@ -150,7 +151,8 @@ class TASDistillationTask:
         self.module.eval()
         if not isinstance(self._held_out, PairBatches):
             return self._held_out(self.module)
-        return _held_out_score([self._loss(exo, ego) for exo, ego in self._held_out.epoch(0)])
+        by: Literal["steps", "sequences"] = "steps" if self._config.reduction == "mean" else "sequences"
+        return _held_out_score(self._held_out, self._loss, by=by)
 
     def _loss(self, exo: Batch, ego: Batch) -> torch.Tensor:
         with torch.no_grad():
@@ -166,6 +168,13 @@ class TASDistillationTask:
         )
 
 
-def _held_out_score(losses: list[torch.Tensor]) -> dict[str, float]:
-    mean = torch.stack(losses).mean().item()
-    return {"held_out_loss": mean, "score": -mean}
+def _held_out_score(
+    held_out: PairBatches, loss: Callable[[Batch, Batch], torch.Tensor], *, by: Literal["steps", "sequences"]
+) -> dict[str, float]:
+    """Mean loss of the batches, each weighted by what its own loss is a mean over."""
+    total, weights = 0.0, 0
+    for exo, ego in held_out.epoch(0):
+        weight = int(ego.valid_BL.sum()) if by == "steps" else len(ego.valid_BL)
+        total += loss(exo, ego).item() * weight
+        weights += weight
+    return {"held_out_loss": total / weights, "score": -total / weights}

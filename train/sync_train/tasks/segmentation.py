@@ -90,10 +90,10 @@ class SegmentationTask:
         return self._score(self.module)
 
     def _batch(self, draw: Draw) -> Batch:
-        num_classes = self.module.c2f_tcn.num_classes
+        num_classes, device = self.module.c2f_tcn.num_classes, self.module.device
         rows, classes = [], []
         for window, size in zip(draw.windows, draw.chunk_rows, strict=True):
             labeled, part = self._recordings[window.index], slice(window.start, window.stop)
-            rows.append(pool_rows(labeled.recording.rows_TD[part], size))
-            classes.append(pool_classes(labeled.classes_T[part], size, num_classes))
-        return stack(rows, draw.steps, self.module.device, classes)
+            rows.append(pool_rows(labeled.recording.rows_TD[part].to(device), size))
+            classes.append(pool_classes(labeled.classes_T[part].to(device), size, num_classes))
+        return stack(rows, draw.steps, device, classes)

@@ -1,0 +1,82 @@
+"""What counts as the same settings."""
+
+from typing import Any
+
+import pytest
+
+from sync_store.predictions import METHODS
+from sync_store.project import load_project
+from sync_train.protocol import STAGES, selections, settings_digest
+from sync_train.setting import make_setting
+
+ALL = set(METHODS)
+ON_PAIRS = {"feature", "tas", "feature-tas"}
+
+
+def digests(project: Any, **changed: Any) -> dict[str, str]:
+    setting = make_setting(load_project(project.root), project.config(**{"device": "cpu", **changed}))
+    return {method: settings_digest(setting, method) for method in METHODS}
+
+
+@pytest.mark.parametrize(
+    ("changed", "others"),
+    [
+        ({"teacher": {"smoothing": 0.2}}, ALL),
+        ({"teacher": {"selection": "last"}}, ALL),
+        ({"adapter": {"num_layers": 2}}, {"feature", "feature-tas"}),
+        ({"student": {"levels": (1,)}}, {"tas", "feature-tas"}),
+        ({"chunk_rows": 3}, ALL),
+        ({"max_chunks": 33}, ALL),
+        ({"pad_to": 400}, ALL),
+        ({"precision": "bfloat16"}, ALL),
+        ({"precision": "float32"}, set()),
+        ({"standardize": True}, ALL),
+        ({"tta_chunk_rows": (1, 2)}, ALL),
+        ({"tolerance_seconds": 0.1}, ON_PAIRS),
+        ({"min_coverage": 0.4}, ON_PAIRS),
+        ({"seeds": (1, 2)}, set()),
+        ({"run": "another"}, set()),
+        ({"methods": ("tas",)}, set()),
+        ({"checkpoint_seconds": 0.0}, set()),
+    ],
+)
+def test_methods_whose_settings_a_change_makes_others(tiny: Any, changed: Any, others: set[str]) -> None:
+    """Precision "auto" is that of the device: it is float32 here."""
+    before, after = digests(tiny), digests(tiny, **changed)
+    assert {method for method in METHODS if before[method] != after[method]} == others
+
+
+def test_settings_name_the_splits(project: Any) -> None:
+    before = digests(project)
+    for split, others in (("adapt", ON_PAIRS), ("test", ALL), ("train", ALL)):
+        file = project.root / "splits" / f"{split}.txt"
+        file.rename(file.with_name("renamed.txt"))
+        after = digests(project, splits={split: "renamed"})
+        assert {method for method in METHODS if before[method] != after[method]} == others
+        file.with_name("renamed.txt").rename(file)
+
+
+def test_settings_name_the_views(project: Any) -> None:
+    before = digests(project)
+    file = project.root / "sync.toml"
+    file.write_text(file.read_text() + '\n[views.v4]\nkind = "exo"\n')
+    assert digests(project) == before
+    after = digests(project, exo="v4")
+    assert all(after[method] != before[method] for method in METHODS)
+
+
+def test_settings_depend_on_no_features_and_no_splits_lines(project: Any) -> None:
+    before = digests(project)
+    project.delete_features("e4", ["a0", "e0"])
+    (project.root / "splits" / "adapt.txt").write_text("a1\n")
+    assert digests(project) == before
+
+
+def test_how_each_stage_is_selected(tiny: Any) -> None:
+    config = tiny.config(teacher={"selection": "published-test-ego"}, student={"selection": "last"})
+    assert list(STAGES) == list(METHODS)
+    assert selections(config, "exo-oracle") == "teacher published-test-ego"
+    assert selections(config, "ego-oracle") == "ego-oracle published-test-ego"
+    assert selections(config, "feature-tas") == (
+        "teacher published-test-ego, adapter held-out, feature-tas last"
+    )
