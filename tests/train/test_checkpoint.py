@@ -134,7 +134,7 @@ def test_published_checkpoints_load(tmp_path: Path, published: Weights, saved: A
 
 def test_published_safetensors_load(tmp_path: Path, published: Weights) -> None:
     save_file(published, tmp_path / "best.safetensors")
-    network = load_published_c2f(tmp_path / "best.safetensors")
+    network = load_published_c2f(str(tmp_path / "best.safetensors"))
     assert all(torch.equal(tensor, published[name]) for name, tensor in network.state_dict().items())
 
 

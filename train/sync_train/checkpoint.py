@@ -99,7 +99,7 @@ def load_weights(path: Path, module: torch.nn.Module) -> None:
         ) from None
 
 
-def load_published_c2f(path: Path) -> C2FTCN:
+def load_published_c2f(path: Path | str) -> C2FTCN:
     """Load a published C2F-TCN checkpoint; its sizes are read off the weights.
 
     The repositories of C2F-TCN, Assembly101 and the paper save a plain state dictionary with `torch.save`;
@@ -112,6 +112,7 @@ def load_published_c2f(path: Path) -> C2FTCN:
     Raises:
         TrainingError: If the file is no such checkpoint; the message names the first weight that is wrong.
     """
+    path = Path(path)
     weights = _read_published(path)
     weights = {name.removeprefix("module."): value for name, value in weights.items()}
     try:
