@@ -143,6 +143,11 @@ class FeatureStore:
                 f"recording {recording}, view {view}: {state} (feature set {feature_set} of {self.path}). "
                 f"Extract it with: sync-extract --view {view} --recording {recording}"
             )
+        if not {"shard_sha256", "timestamps_sha256"} <= set(attributes):
+            raise StoreError(
+                f"recording {recording}, view {view}: is marked complete but has no digests; extract it again "
+                f"with: sync-extract --view {view} --recording {recording} --overwrite"
+            )
         if attributes.get("fingerprint") != self.feature_set(feature_set).get("fingerprint"):
             raise StoreError(
                 f"recording {recording}, view {view}: its fingerprint isn't that of feature set "

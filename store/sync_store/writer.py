@@ -151,7 +151,7 @@ class RecordingWriter:
     def amend_provenance(self, changes: Mapping[str, Any]) -> None:
         """Record at once what has turned out otherwise than planned; a later writer won't go on with these rows."""
         self._attributes["provenance"].update(changes)
-        self._group.attrs.update({"provenance": self._attributes["provenance"]})
+        self._group.update_attributes({"provenance": self._attributes["provenance"]})
 
     def commit(self) -> None:
         """Write what is buffered, shrink T to the rows that came, flush to disk, then mark complete.
@@ -169,7 +169,7 @@ class RecordingWriter:
         if self._buffered:
             self._write_shard()
         flush_tree(self._folder)
-        self._group.attrs.update(
+        self._group.update_attributes(
             {
                 "complete": True,
                 "shard_sha256": self._digests,
@@ -193,7 +193,7 @@ class RecordingWriter:
         group = zarr.create_group(self._folder)
         write_timestamps(group, self._timestamps)
         create_features(group, self.num_rows, self._feature_dim)
-        group.attrs.update(self._attributes)  # written last: without it the next writer starts anew
+        group.update_attributes(self._attributes)  # written last: without it the next writer starts anew
         return group
 
     def _resume(self, existing: Mapping[str, Any]) -> tuple[zarr.Group, list[str]] | None:

@@ -146,3 +146,13 @@ def test_verify_says_what_is_damaged(
     if damage in ("flip", "timestamps", "truncate", "metadata", "fingerprint"):
         with pytest.raises(StoreError):
             store.read("wide", "e4", "bad")
+
+
+def test_complete_without_digests_is_refused(tmp_path: Path, small_set: FeatureSet, make_rows: Any) -> None:
+    store = fill(tmp_path / "s", small_set, ["r"], make_rows(5, 8))
+    path = tmp_path / "s/small/e4/r/zarr.json"
+    metadata = json.loads(path.read_text())
+    del metadata["attributes"]["timestamps_sha256"]
+    path.write_text(json.dumps(metadata))
+    with pytest.raises(StoreError, match=r"recording r, view e4: .*no digests.*--overwrite"):
+        store.read("small", "e4", "r")

@@ -1,6 +1,7 @@
 """The writer against kills, damage and misuse, on real files."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -96,6 +97,31 @@ def test_reader_sees_nothing_before_the_commit(tmp_path: Path, small_set: Featur
     read = store.read("small", "e4", "r")
     assert np.array_equal(read.features, rows) and np.array_equal(read.timestamps, times)
     assert store.recordings("small", "e4") == ["r"]
+
+
+def test_every_state_of_the_metadata_is_whole(
+    tmp_path: Path, wide_set: FeatureSet, make_rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill leaves the recording's zarr.json as some rename left it: each of them is looked at."""
+    states: list[dict[str, Any]] = []
+    rename = Path.replace
+
+    def rename_and_look(self: Path, target: Path) -> Path:
+        result = rename(self, target)
+        if Path(target) == tmp_path / "s/wide/e4/r/zarr.json":
+            states.append(json.loads(Path(target).read_text())["attributes"])
+        return result
+
+    monkeypatch.setattr(Path, "replace", rename_and_look)
+    writer = RecordingWriter(
+        tmp_path / "s", wide_set, "e4", "r", timestamps=np.arange(300), provenance={"file": "r.mp4"}
+    )
+    writer.append(make_rows(300, wide_set.feature_dim))
+    writer.commit()
+    begun = {"complete", "fingerprint", "planned_rows", "provenance"}
+    whole = begun | {"shard_sha256", "timestamps_sha256"}
+    assert [set(state) for state in states] == [set(), begun, whole]
+    assert [state.get("complete") for state in states] == [None, False, True]
 
 
 def test_early_end_shrinks_rows_and_timestamps(tmp_path: Path, wide_set: FeatureSet, make_rows: Any) -> None:
