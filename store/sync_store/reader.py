@@ -81,9 +81,10 @@ class FeatureStore:
         Raises:
             IncompleteError: If the store has none of that name.
         """
-        attributes = read_attributes(self.path / name) if name in self.feature_sets() else {}
+        known = self.feature_sets()
+        attributes = read_attributes(self.path / name) if name in known else {}
         if not attributes:
-            hint = suggest(name, self.feature_sets()) if self.feature_sets() else "; it holds none yet"
+            hint = suggest(name, known) if known else "; it holds none yet"
             raise IncompleteError(f"{self.path}: there is no feature set {name!r}{hint}")
         return attributes
 
@@ -130,7 +131,7 @@ class FeatureStore:
             IncompleteError: If it is missing or was never finished.
             StoreError: If its metadata can't be read, or its fingerprint isn't the feature set's.
         """
-        self.feature_set(feature_set)
+        fingerprint = self.feature_set(feature_set).get("fingerprint")
         try:
             attributes = read_attributes(recording_path(self.path, feature_set, view, recording))
         except StoreError as error:
@@ -145,10 +146,10 @@ class FeatureStore:
             )
         if not {"shard_sha256", "timestamps_sha256"} <= set(attributes):
             raise StoreError(
-                f"recording {recording}, view {view}: is marked complete but has no digests; extract it again "
-                f"with: sync-extract --view {view} --recording {recording} --overwrite"
+                f"recording {recording}, view {view}: is marked complete but has no digests. "
+                f"{extract_again(view, recording)}"
             )
-        if attributes.get("fingerprint") != self.feature_set(feature_set).get("fingerprint"):
+        if attributes.get("fingerprint") != fingerprint:
             raise StoreError(
                 f"recording {recording}, view {view}: its fingerprint isn't that of feature set "
                 f"{feature_set}. {extract_again(view, recording)}"
