@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sync_extract.config import ExtractConfig
-from sync_store.config import from_table, suggest
+from sync_extract.commands.ls import list_store
+from sync_extract.commands.verify import verify
+from sync_extract.config import POSITION_EMBEDDINGS, PRESET_NAMES, SHIFTS, ExtractConfig
+from sync_store.config import from_table
 from sync_store.console import (
     EXIT_SOME_FAILED,
     SyncGroup,
@@ -19,11 +21,14 @@ from sync_store.console import (
     set_up_logging,
 )
 from sync_store.datasets import open_dataset
-from sync_store.errors import StoreError, SyncError
+from sync_store.errors import SyncError
 from sync_store.project import Project, load_project
 
 if TYPE_CHECKING:
     from sync_extract.plan import Failure, Plan
+
+MAX_LISTED = 5
+"""Recordings that a line names."""
 
 
 @click.group(
@@ -51,7 +56,18 @@ if TYPE_CHECKING:
     "--weights", type=click.Path(path_type=Path, exists=True), help="Local weights; nothing is downloaded."
 )
 @click.option("--feature-set", help="Name of the feature set in the store [default: the backbone's].")
-@click.option("--preset", help="Preprocessing: official or published.")
+@click.option("--preset", type=click.Choice(PRESET_NAMES), help="Preprocessing.")
+@click.option("--shift", type=click.Choice(SHIFTS), help="TSM: whether a row sees eight frames or one.")
+@click.option(
+    "--position-embedding",
+    type=click.Choice(POSITION_EMBEDDINGS),
+    help="DINOv2: who resizes position embeddings [default: as the preset's authors].",
+)
+@click.option(
+    "--trained-on",
+    multiple=True,
+    help="What the weights were trained on, in words; repeat for several. Recorded, and flagged in tables.",
+)
 @click.option("--fps", help='Sampling rate: 30, "30000/1001" or native [default: the label rate].')
 @click.option("--device", help="auto, cpu, cuda, cuda:1 …")
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16", "float16"]))
@@ -134,16 +150,22 @@ def _extract(
         weights=config.weights,
         preset=config.preset,
         tokens=config.tokens,
+        shift=config.shift,
+        position_embedding=config.position_embedding,
         placement=Placement.choose(config.device, config.precision),
     )
+    if config.trained_on:
+        backbone = replace(backbone, trained_on=config.trained_on)
     feature_set = make_feature_set(config.name, backbone, fps)
     plan = make_plan(
         dataset,
         project.store_path,
         feature_set,
         fps=fps,
+        clips=backbone.clips,
         views=views,
         recordings=asked,
+        named=bool(recordings),
         overwrite=overwrite,
     )
     if dry_run:
@@ -184,6 +206,9 @@ def _report(
         "extracted": 0 if dry_run else _num_extracted(plan, failures),
         "to_do": to_do if dry_run else [],
         "skipped": len(plan.jobs) - len(plan.to_do),
+        "absent": [
+            {"view": view, "recording": name} for view, names in plan.absent.items() for name in names
+        ],
         "failed": [asdict(failure) for failure in failures],
     }
 
@@ -194,6 +219,9 @@ def _print_report(config: ExtractConfig, plan: "Plan", failures: "list[Failure]"
         click.echo(f"{job.state}: {job.name}: about {job.expected_rows} rows, {job.source.path}")
     for failure in failures:
         click.echo(str(failure), err=True)
+    for view, names in plan.absent.items():
+        listed = ", ".join(names[:MAX_LISTED]) + (" …" if len(names) > MAX_LISTED else "")
+        click.echo(f"view {view}: {len(names)} recordings have no such video: {listed}", err=True)
     verb = f"{len(plan.to_do)} to extract" if dry_run else f"{_num_extracted(plan, failures)} extracted"
     incomplete = sum(failure.kept for failure in failures)
     parts = [verb, f"{len(plan.jobs) - len(plan.to_do)} complete already"]
@@ -203,77 +231,5 @@ def _print_report(config: ExtractConfig, plan: "Plan", failures: "list[Failure]"
     click.echo(f"{config.name}: {', '.join(parts)}", err=True)
 
 
-@main.command("ls")
-@json_option
-@click.pass_obj
-def list_store(project_path: Path | None, as_json: bool) -> None:
-    """List feature sets, views, recordings, hours and size of the store."""
-    from sync_store.reader import FeatureStore
-
-    store = FeatureStore(load_project(project_path).store_path)
-    rows: list[dict[str, Any]] = []
-    for feature_set in store.feature_sets():
-        for view in store.views(feature_set):
-            entries = store.entries(feature_set, view)
-            complete = [entry for entry in entries if entry.complete]
-            damaged = [entry.recording for entry in entries if entry.problem]
-            rows.append(
-                {
-                    "feature_set": feature_set,
-                    "view": view,
-                    "recordings": len(complete),
-                    "hours": round(sum(entry.duration_seconds for entry in complete) / 3600, 3),
-                    "size_bytes": sum(entry.size_bytes for entry in entries),
-                    "incomplete": [e.recording for e in entries if not (e.complete or e.problem)],
-                    "damaged": damaged,
-                    "fingerprint": store.feature_set(feature_set).get("fingerprint"),
-                }
-            )
-    if as_json:
-        print_json({"store": str(store.path), "views": rows})
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("feature set", "view", "recordings", "hours", "MiB", "incomplete", title=str(store.path))
-    for row in rows:
-        unusable = [*row["incomplete"], *(f"{name} (damaged)" for name in row["damaged"])]
-        size = f"{row['size_bytes'] / 2**20:.1f}"
-        cells = (row["feature_set"], row["view"], row["recordings"], f"{row['hours']:.2f}", size)
-        table.add_row(*map(str, cells), ", ".join(unusable) or "-")
-    Console().print(table)
-
-
-@main.command()
-@click.option("--feature-set", "feature_sets", multiple=True, help="Only this feature set.")
-@click.option("--view", "views", multiple=True, help="Only this view.")
-@json_option
-@click.pass_context
-def verify(ctx: click.Context, feature_sets: tuple[str, ...], views: tuple[str, ...], as_json: bool) -> None:
-    """Check every array against its digests, and say what is damaged.
-
-    Exit status: 0 all good, 3 something is damaged.
-    """
-    from sync_store.reader import FeatureStore
-    from sync_store.verify import verify_store
-
-    store = FeatureStore(load_project(ctx.obj).store_path)
-    for name in feature_sets:
-        store.feature_set(name)
-    known = sorted({view for name in store.feature_sets() for view in store.views(name)})
-    for view in views:
-        if view not in known:
-            raise StoreError(f"{store.path}: there is no view {view!r}{suggest(view, known)}")
-    findings = list(verify_store(store, list(feature_sets), list(views)))
-    bad = [finding for finding in findings if finding.state == "damaged"]
-    if as_json:
-        print_json({"store": str(store.path), "findings": [asdict(finding) for finding in findings]})
-    else:
-        for finding in findings:
-            if finding.state != "good":
-                where = f"{finding.feature_set}/{finding.view}/{finding.recording}"
-                click.echo(f"{finding.state}: {where} {finding.problem}".rstrip())
-        good = sum(finding.state == "good" for finding in findings)
-        click.echo(f"{good} good, {len(findings) - good - len(bad)} incomplete, {len(bad)} damaged")
-    if bad:
-        ctx.exit(EXIT_SOME_FAILED)
+for command in (list_store, verify):
+    main.add_command(command)

@@ -16,8 +16,14 @@ TOKENS = ("cls", "mean", "max", "min", "std")
 """What a feature may be joined from: the class token, and mean, maximum, minimum and standard deviation of the
 patch tokens."""
 
-PRESET_NAMES = ("official", "published")
-"""Ways of preprocessing; `sync_extract.transforms` has them."""
+PRESET_NAMES = ("official", "published", "epic")
+"""Ways of preprocessing; each backbone's module says which of them it has, and what they are."""
+
+SHIFTS = ("none", "window8")
+"""What a row of TSM is made from: one frame through the network without shifts, or eight with them."""
+
+POSITION_EMBEDDINGS = ("transformers", "hub")
+"""Who resizes DINOv2's position embeddings: as the library transformers, or as the authors' hub code."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +33,21 @@ class ExtractConfig:
     backbone: str = "dinov2-large"
     """The paper's (section 4)."""
     weights: Path | None = None
-    """A local folder; without it the weights come from the Hugging Face hub or its cache."""
+    """A local file or folder; without it the weights come from the Hugging Face hub or its cache."""
     feature_set: str | None = None
     """Name in the store; by default the backbone's."""
     preset: str = "official"
-    """Preprocessing: "official" as DINOv2's authors evaluate, "published" as the paper's script."""
+    """Preprocessing: "official" as the backbone's authors evaluate, "published" as the paper's script (DINOv2),
+    "epic" as EPIC-KITCHENS' TSM was trained."""
     tokens: tuple[str, ...] = ("cls",)
     """What a DINOv2 feature is joined from; the paper takes the class token alone."""
+    shift: Literal["none", "window8"] = "none"
+    """For TSM; "none" is what the authors of Assembly101's released features say these are."""
+    position_embedding: Literal["transformers", "hub"] | None = None
+    """For DINOv2; by default as the preset's authors did: "transformers" for "official", "hub" for "published"."""
+    trained_on: tuple[str, ...] = ()
+    """What the weights were trained on, in words, if that could be data of the user's own; by default what their
+    file says."""
     fps: float | str | None = None
     """Rate of the sampling grid; by default the dataset's label rate. "native" keeps every frame."""
     device: str = "auto"

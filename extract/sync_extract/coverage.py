@@ -9,42 +9,42 @@ from sync_store.labels import ns_to_text
 
 
 def check_coverage(
-    video: VideoProbe, grid: Grid, *, num_rows: int, fps: Fraction | None, min_coverage: float
+    video: VideoProbe, grid: Grid, *, num_frames: int, fps: Fraction | None, min_coverage: float
 ) -> str | None:
-    """Compare the rows that a video gives with those that it should give.
+    """Compare the frames that a video gives with those that it should give.
 
     Args:
         video: The file.
-        grid: Its rows, all of which should decode.
-        num_rows: Rows that did decode, from the first on.
-        fps: Rate of the grid; None for a row a frame.
-        min_coverage: Smallest share of the expected rows, 0–1.
+        grid: Its frames on the sampling grid, all of which should decode.
+        num_frames: Those that did decode, from the first on.
+        fps: Rate of the grid; None for every frame.
+        min_coverage: Smallest share of the expected frames, 0–1.
 
     Returns:
-        What is wrong with the file, although its rows can be kept; None if nothing is.
+        What is wrong with the file, although what decoded can be kept; None if nothing is.
 
     Raises:
-        VideoError: If there are fewer rows than `min_coverage` of the expected ones.
+        VideoError: If there are fewer frames than `min_coverage` of the expected ones.
     """
     missing_seconds = video.missing_start_seconds + video.missing_end_seconds
-    expected = len(grid) + round(missing_seconds * _rows_per_second(video, fps))
-    if num_rows == expected:
+    expected = len(grid) + round(missing_seconds * _frames_per_second(video, fps))
+    if num_frames == expected:
         return _oddity(video)
     reasons = []
     if video.missing_start_seconds:
         reasons.append(
             f"its first {video.missing_start_seconds:.3f} s refer to frames before the file's start"
         )
-    if num_rows < len(grid):
-        last, planned = (ns_to_text(int(grid.timestamps[row])) for row in (max(0, num_rows - 1), -1))
+    if num_frames < len(grid):
+        last, planned = (ns_to_text(int(grid.timestamps[row])) for row in (max(0, num_frames - 1), -1))
         reasons.append(f"its frames decode up to {last} of {planned} s")
     if video.missing_end_seconds:
         stop = video.seconds(-1)
         reasons.append(
             f"its last frame is at {stop:.3f} s, {video.missing_end_seconds:.3f} s before its stated end"
         )
-    what = f"{video.path}: only {num_rows} of about {expected} rows: {', '.join(reasons)}"
-    if num_rows < min_coverage * expected:
+    what = f"{video.path}: only {num_frames} of about {expected} frames of the sampling grid: {', '.join(reasons)}"
+    if num_frames < min_coverage * expected:
         raise VideoError(
             f"{what}. Less than min_coverage ({min_coverage:.0%}) is refused: get a whole copy; or, if the file "
             f"is whole and its header wrong, rewrite that: ffmpeg -i {video.path.name} -c copy "
@@ -53,8 +53,8 @@ def check_coverage(
     return f"{what}. These were kept; get a whole copy and extract it with --overwrite for the rest"
 
 
-def _rows_per_second(video: VideoProbe, fps: Fraction | None) -> float:
-    """Rows that a second of the video gives: a frame has one row at the most, however fine the grid."""
+def _frames_per_second(video: VideoProbe, fps: Fraction | None) -> float:
+    """Frames of the grid that a second of the video gives: each serves once at the most, however fine the grid."""
     rates = [float(rate) for rate in (fps, video.measured_fps) if rate is not None]
     return min(rates, default=0.0)
 

@@ -1,9 +1,10 @@
 """Runs a backbone on batches that fit into memory.
 
-Axes: N frames, H and W decoded size, D feature width.
+Axes: N frames or rows, K frames of a clip, H and W decoded size, h and w network size, D feature width.
 """
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -24,45 +25,66 @@ class AdaptiveForward:
     def __init__(self, backbone: Backbone, batch_size: int) -> None:
         self._backbone = backbone
         self.batch_size = batch_size
+        """Frames, whether each is a row or several are; one clip at the least."""
 
-    def __call__(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float16]:
-        """Features float16 (N, D) of uint8 (N, H, W, 3) frames.
+    def prepare(self, frames: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """Network input (N, 3, h, w) on the device of uint8 (N, H, W, 3) frames.
 
         Raises:
             VideoError: If not even one frame fits.
         """
-        frames_NHWC = torch.from_numpy(frames)
-        rows: list[torch.Tensor] = []
-        start = 0
-        while start < len(frames):
-            features_ND = self._features(frames_NHWC[start : start + self.batch_size])
-            if features_ND is None:
-                self._halve(frames.shape)
-                continue
-            rows.append(features_ND)
-            start += len(features_ND)
-        return torch.cat(rows).numpy()
+        return self._in_parts(self._backbone.prepare, torch.from_numpy(frames), 1)
 
-    def _features(self, frames_NHWC: torch.Tensor) -> torch.Tensor | None:
-        """Features on the processor, or None where memory is too small.
+    def features(self, clips_NKCHW: torch.Tensor) -> npt.NDArray[np.float16]:
+        """Features float16 (N, D) of clips (N, K, 3, h, w).
 
-        A function of its own: the memory of a failed pass is free only once its exception is gone.
+        Raises:
+            VideoError: If not even one clip fits.
         """
-        try:
-            return self._backbone(frames_NHWC).cpu()
-        except torch.OutOfMemoryError:
-            return None
-        except RuntimeError as error:
-            if _CPU_ALLOCATOR not in str(error):
-                raise
-            return None
+        on_processor = self._in_parts(
+            lambda clips: self._backbone.features(clips).cpu(), clips_NKCHW, clips_NKCHW.shape[1]
+        )
+        return on_processor.numpy()
 
-    def _halve(self, shape: tuple[int, ...]) -> None:
-        if self.batch_size == 1:
+    def _in_parts(
+        self, run: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor, frames_each: int
+    ) -> torch.Tensor:
+        outputs: list[torch.Tensor] = []
+        start = 0
+        while start < len(inputs):
+            part = inputs[start : start + max(1, self.batch_size // frames_each)]
+            output = _unless_out_of_memory(run, part)
+            if output is None:
+                self._halve(part, frames_each)
+                continue
+            outputs.append(output)
+            start += len(part)
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+    def _halve(self, part: torch.Tensor, frames_each: int) -> None:
+        if len(part) == 1:
+            what = "one frame" if frames_each == 1 else f"one clip of {frames_each} frames"
             raise VideoError(
-                f"not even one frame of {shape[2]}x{shape[1]} fits into the memory of {self._backbone.device}. Free "
+                f"not even {what}, {tuple(part.shape)}, fits into the memory of {self._backbone.device}. Free "
                 "memory there, take a smaller backbone, or run it with --device cpu"
             )
-        self.batch_size = max(1, min(self.batch_size, shape[0]) // 2)
+        self.batch_size = len(part) // 2 * frames_each
         log.warning("out of memory: going on with batches of %d frames", self.batch_size)
         torch.cuda.empty_cache()
+
+
+def _unless_out_of_memory(
+    run: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor
+) -> torch.Tensor | None:
+    """What `run` gives, or None where memory is too small.
+
+    A function of its own: the memory of a failed pass is free only once its exception is gone.
+    """
+    try:
+        return run(inputs)
+    except torch.OutOfMemoryError:
+        return None
+    except RuntimeError as error:
+        if _CPU_ALLOCATOR not in str(error):
+            raise
+        return None

@@ -15,11 +15,12 @@ import numpy.typing as npt
 import torch
 
 from sync_extract.backbones import Backbone
+from sync_extract.clips import assemble
 from sync_extract.coverage import check_coverage
 from sync_extract.decode import DECODE_RULES_VERSION
 from sync_extract.forward import AdaptiveForward
 from sync_extract.plan import Failure, Job
-from sync_extract.reading import Reading, Settings
+from sync_extract.reading import Prepared, Reading, Settings
 from sync_store.errors import StoreError, VideoError
 from sync_store.layout import FeatureSet
 from sync_store.provenance import code_version, library_versions, machine
@@ -84,7 +85,7 @@ def extract(
         try:
             for job in jobs:
                 while len(ahead) < settings.workers and (following := next(waiting, None)) is not None:
-                    ahead.append(Reading(following, feature_set, settings, run_provenance))
+                    ahead.append(Reading(following, feature_set, backbone.clips, settings, run_provenance))
                 failure = None
                 try:
                     if shortfall := _extract_one(ahead[0], forward, settings, writing, watcher):
@@ -114,9 +115,11 @@ def _extract_one(
     watcher.started(reading.job, writer.next_row, writer.num_rows)
     rows_writer = _RowsWriter(writer, writing)
     batch_frames = settings.batch_frames
+    to_come = prepared.clip_frames[writer.next_row :]
+    images = (forward.prepare(frames) for frames in reading.batches())
     try:
-        for frames in reading.batches():
-            rows = forward(frames)
+        for clips in assemble(images, to_come, batch_rows=_batch_rows(prepared, settings)):
+            rows = forward.features(clips)
             if forward.batch_size < batch_frames:
                 batch_frames = forward.batch_size
                 rows_writer.amend_provenance({"halved_to": batch_frames})
@@ -128,12 +131,23 @@ def _extract_one(
     shortfall = check_coverage(
         prepared.video,
         prepared.grid,
-        num_rows=writer.next_row,
+        num_frames=prepared.num_frames_used,
         fps=settings.fps,
         min_coverage=settings.min_coverage,
     )
     writer.commit()
     return shortfall
+
+
+def _batch_rows(prepared: Prepared, settings: Settings) -> int:
+    """Rows a batch: a power of two, as the rows of a shard are wherever there are several.
+
+    So batches never straddle two shards, and an interrupted extraction goes on with the very batches of an
+    uninterrupted one.
+    """
+    num_frames = int(prepared.clip_frames.shape[1])
+    most = max(1, min(settings.batch_frames // num_frames, prepared.writer.shard_rows))
+    return 1 << (most.bit_length() - 1)
 
 
 class _RowsWriter:

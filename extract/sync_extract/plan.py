@@ -1,18 +1,21 @@
 """Which recordings are to be extracted, and which are done."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
+from sync_extract.clips import Clips
 from sync_extract.header import estimate_rows
 from sync_store.config import suggest
 from sync_store.datasets import Dataset, VideoSource
-from sync_store.errors import FingerprintError, StoreError, SyncError, VideoError
+from sync_store.errors import FingerprintError, NoVideoError, StoreError, SyncError, VideoError
 from sync_store.layout import FeatureSet, check_feature_set, read_attributes, recording_path
 
 State = Literal["new", "resume", "redo", "done"]
+
+_DENSE = Clips()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,8 @@ class Plan:
 
     jobs: list[Job]
     failures: list[Failure]
+    absent: dict[str, list[str]] = field(default_factory=dict)
+    """Recordings by view that have no video of it, as is normal in their dataset."""
 
     @property
     def to_do(self) -> list[Job]:
@@ -75,7 +80,9 @@ def make_plan(
     *,
     fps: Fraction | None,
     views: list[str],
+    clips: Clips = _DENSE,
     recordings: list[str] | None = None,
+    named: bool = False,
     overwrite: bool = False,
 ) -> Plan:
     """Look at what the store has of the asked recordings, and at the headers of the videos to extract.
@@ -86,7 +93,9 @@ def make_plan(
         feature_set: What is to be extracted.
         fps: Rate of its grid; None for every frame.
         views: Views, in the order of work.
+        clips: How rows are made from the frames of the grid.
         recordings: Only these; by default all of the dataset.
+        named: Whether the user named the recordings: then an absent video is a failure.
         overwrite: Extract again what is complete.
 
     Raises:
@@ -96,13 +105,19 @@ def make_plan(
     asked = choose_recordings(dataset, recordings)
     check_feature_set(store, feature_set)
     jobs, failures = [], []
+    absent: dict[str, list[str]] = {}
     for view in dict.fromkeys(views):
         for recording in asked:
             try:
                 source = dataset.video(recording, view)
                 state = _state(source, store, feature_set, overwrite)
-                expected_rows = estimate_rows(source.path, fps) if state != "done" else 0
+                expected_rows = clips.num_rows(estimate_rows(source.path, fps)) if state != "done" else 0
                 jobs.append(Job(source=source, state=state, expected_rows=expected_rows))
+            except NoVideoError as error:
+                if named:
+                    failures.append(Failure(recording=recording, view=view, message=str(error)))
+                else:
+                    absent.setdefault(view, []).append(recording)
             except SyncError as error:
                 failures.append(Failure(recording=recording, view=view, message=str(error)))
             except OSError as error:  # a link that leads nowhere, a folder that mustn't be read
@@ -110,7 +125,7 @@ def make_plan(
                     f"{error.filename}: can't be read: {error.strerror}. Check its disk, links and rights"
                 )
                 failures.append(Failure(recording=recording, view=view, message=message))
-    return Plan(jobs=jobs, failures=failures)
+    return Plan(jobs=jobs, failures=failures, absent=absent)
 
 
 def choose_recordings(dataset: Dataset, asked: list[str] | None) -> list[str]:

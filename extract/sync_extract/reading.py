@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sync_extract.clips import Clips
 from sync_extract.coverage import check_coverage
 from sync_extract.decode import Grid, VideoProbe, decode_frames, probe, sample_grid
 from sync_extract.plan import Job
@@ -57,17 +58,33 @@ class Prepared:
 
     video: VideoProbe
     grid: Grid
+    clip_frames: npt.NDArray[np.int64]
+    """int64 (R, K): frames of the grid that each row is made from."""
     writer: RecordingWriter
+
+    @property
+    def num_frames_used(self) -> int:
+        """Frames of the grid that the rows written so far were made from; all of them once all rows are."""
+        num_rows = self.writer.next_row
+        if num_rows == len(self.clip_frames):
+            return len(self.grid)
+        return int(self.clip_frames[num_rows - 1].max()) + 1 if num_rows else 0
 
 
 class Reading:
     """One video being prepared and decoded; begins at once."""
 
     def __init__(
-        self, job: Job, feature_set: FeatureSet, settings: Settings, run_provenance: Mapping[str, Any]
+        self,
+        job: Job,
+        feature_set: FeatureSet,
+        clips: Clips,
+        settings: Settings,
+        run_provenance: Mapping[str, Any],
     ) -> None:
         self.job = job
         self._feature_set = feature_set
+        self._clips = clips
         self._settings = settings
         self._run_provenance = run_provenance
         self._queue: queue.Queue[Frames | BaseException | None] = queue.Queue(maxsize=QUEUE_BATCHES)
@@ -113,7 +130,13 @@ class Reading:
         source, settings = self.job.source, self._settings
         video = probe(source.path)
         grid = sample_grid(video, fps=settings.fps, offset=source.offset, clock=source.clock)
-        check_coverage(video, grid, num_rows=len(grid), fps=settings.fps, min_coverage=settings.min_coverage)
+        check_coverage(
+            video, grid, num_frames=len(grid), fps=settings.fps, min_coverage=settings.min_coverage
+        )
+        try:
+            clip_frames = self._clips.rows(len(grid))
+        except VideoError as error:
+            raise VideoError(f"{source.path}: {error}") from None
         if grid.num_missing > FEW_ROWS:
             log.warning(
                 "%s: %d of %d points of the sampling grid have no frame and so no row: the camera lost frames or "
@@ -122,7 +145,7 @@ class Reading:
                 grid.num_missing,
                 grid.num_missing + len(grid),
             )
-        provenance = {**self._source_provenance(video, grid), **self._run_provenance}
+        provenance = {**self._source_provenance(video, grid, len(clip_frames)), **self._run_provenance}
         if self.job.state == "redo":
             delete_recording(
                 recording_path(settings.store, self._feature_set.name, source.view, source.recording)
@@ -132,12 +155,12 @@ class Reading:
             self._feature_set,
             source.view,
             source.recording,
-            timestamps=grid.timestamps,
+            timestamps=grid.timestamps[clip_frames[:, self._clips.anchor]],
             provenance=provenance,
         )
-        return Prepared(video=video, grid=grid, writer=writer)
+        return Prepared(video=video, grid=grid, clip_frames=clip_frames, writer=writer)
 
-    def _source_provenance(self, video: VideoProbe, grid: Grid) -> dict[str, Any]:
+    def _source_provenance(self, video: VideoProbe, grid: Grid, num_rows: int) -> dict[str, Any]:
         source = self.job.source
         try:
             sha256 = file_digest(source.path)
@@ -153,23 +176,21 @@ class Reading:
                 **video.summary(),
             },
             "grid": {
-                "num_rows": len(grid),
+                "num_rows": num_rows,
                 "num_missing": grid.num_missing,
                 "num_unused_frames": video.num_frames - len(grid),
             },
         }
 
     def _decode(self, prepared: Prepared) -> None:
-        """Queue the frames of the rows still to come, in batches that never straddle two shards.
-
-        A batch is a power of two, as the rows of a shard are wherever there are several; so an interrupted
-        extraction goes on with the very batches of an uninterrupted one.
-        """
-        video, writer = prepared.video, prepared.writer
+        """Queue the frames of the rows still to come."""
+        video, to_come = prepared.video, prepared.clip_frames[prepared.writer.next_row :]
+        if not len(to_come):
+            return
         frame_bytes = video.width * video.height * 3
-        most = max(1, min(self._settings.batch_frames, BATCH_BYTES // frame_bytes, writer.shard_rows))
-        frame_index = prepared.grid.frame_index[writer.next_row :]
-        for frames in decode_frames(video, frame_index, batch_frames=1 << (most.bit_length() - 1)):
+        most = max(1, min(self._settings.batch_frames, BATCH_BYTES // frame_bytes))
+        frame_index = prepared.grid.frame_index[to_come.min() :]
+        for frames in decode_frames(video, frame_index, batch_frames=most):
             if not self._put(frames):
                 return
 

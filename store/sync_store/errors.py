@@ -20,6 +20,10 @@ class VideoError(SyncError, ValueError):
     """A video file is missing, broken, or can't be turned into rows honestly."""
 
 
+class NoVideoError(VideoError):
+    """A dataset has no video of a view of a recording, which is normal there: nothing is broken."""
+
+
 class StoreError(SyncError, ValueError):
     """Data in the feature store are damaged or contradict what is asked of them."""
 

@@ -47,18 +47,66 @@ class ViewConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Assembly101Config:
+    """Section [dataset.assembly101]: what only Assembly101 has."""
+
+    annotations: Path | None = None
+    """Folder of the annotations, relative to sync.toml; by default it is looked for below root."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EgoExo4DConfig:
+    """Section [dataset.egoexo4d]: what only EgoExo4D has."""
+
+    scenarios: tuple[str, ...] = (
+        "Making Cucumber & Tomato Salad",
+        "Cooking Scrambled Eggs",
+        "Cooking an Omelet",
+        "Making Sesame-Ginger Asian Salad",
+        "Cooking Tomato & Eggs",
+    )
+    """Takes of these scenarios only, by task_name or parent_task_name of takes.json; [] for all. The paper's five
+    by default (section 4), in the release's spelling."""
+    label_level: Literal["parent", "step"] | int = "parent"
+    """Which step of the tree is the class: the annotated step's parent (a step right below the scenario stands
+    for itself), the annotated step, or its ancestor at a depth, 1 being right below the scenario (a branch that
+    ends earlier gives its last step). The paper's is the parent."""
+    overlap: Literal["later", "earlier"] = "later"
+    """Where steps overlap, the one that holds: the one that started last, after which an earlier one goes on if
+    it lasts longer; or the one that started first. The paper doesn't say."""
+    resolution: Literal["full", "448"] = "full"
+    """Videos as recorded, or with a short side of 448 pixels (`downscaled_takes/448`)."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.scenarios)) < len(self.scenarios):
+            raise ValueError(f"scenarios must be named once each, got {list(self.scenarios)}")
+        if isinstance(self.label_level, int) and self.label_level < 1:
+            raise ValueError(
+                f'label_level must be "parent", "step" or a depth from 1 on, got {self.label_level}'
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetConfig:
     """Where videos, labels and splits are."""
 
-    kind: Literal["folder"] = "folder"
-    """Layout of the files on disk."""
+    kind: Literal["folder", "assembly101", "egoexo4d", "frames"] = "folder"
+    """Layout of the files on disk: one's own folders, a published dataset, or the field's folders of features
+    and frame labels (Breakfast, 50Salads, GTEA)."""
     root: Path = Path()
     """Folder of the dataset, relative to sync.toml."""
+    splits: Path | None = None
+    """Folder of the split files, relative to sync.toml; by default splits/ below root, and for the published
+    datasets splits/ beside sync.toml, since their own folder is often shared and read-only."""
     label_fps: float | str = 30.0
     """Rate of the label grid, on which scores are counted, and of labels in the frame form. A fraction may
     be written as text: "30000/1001"."""
     background: tuple[str, ...] = ()
     """Classes that mean "nothing of interest": neither trained on nor scored as segments."""
+    assembly101: Assembly101Config = Assembly101Config()
+    """What only that kind has."""
+    egoexo4d: EgoExo4DConfig = EgoExo4DConfig()
+    """What only that kind has."""
 
     @property
     def label_rate(self) -> Fraction:
@@ -67,6 +115,28 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         _ = self.label_rate
+        for other, default in (("assembly101", Assembly101Config()), ("egoexo4d", EgoExo4DConfig())):
+            if self.kind != other and getattr(self, other) != default:
+                raise ValueError(f"section [dataset.{other}] is for kind {other!r}, but kind is {self.kind!r}")
+
+
+DEFAULT_VIEWS: Mapping[str, Mapping[str, ViewConfig]] = {
+    "assembly101": {
+        **{
+            name: ViewConfig(kind="exo", clock="stream-start")
+            for name in ("v3", "v4", "v1", "v2", "v5", "v6", "v7", "v8")
+        },
+        **{name: ViewConfig(kind="ego", clock="stream-start") for name in ("e4", "e1", "e2", "e3")},
+    },
+    "egoexo4d": {
+        "best-exo": ViewConfig(kind="exo", clock="stream-start"),
+        "ego": ViewConfig(kind="ego", clock="stream-start"),
+    },
+    "frames": {"video": ViewConfig(kind="exo")},
+}
+"""Views of a dataset whose sync.toml lists none. The paper's stand first, since the first of its kind is what
+training takes. Assembly101's labels count frames from the stream's first (`VideoSource.clock`), and EgoExo4D's
+videos show the same moment in frames of the same number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +175,14 @@ class Project:
     def dataset_root(self) -> Path:
         """Absolute folder of the dataset."""
         return self.folder / self.dataset.root
+
+    @property
+    def splits_path(self) -> Path:
+        """Absolute folder of the split files."""
+        if self.dataset.splits is not None:
+            return self.folder / self.dataset.splits
+        beside = self.dataset.kind in ("assembly101", "egoexo4d")
+        return (self.folder if beside else self.dataset_root) / "splits"
 
     @property
     def store_path(self) -> Path:
@@ -194,13 +272,15 @@ def load_project(path: Path | None = None) -> Project:
         name: from_table(ViewConfig, _table(content, f"{file} [views.{name}]"), f"{file} [views.{name}]")
         for name, content in table.get("views", {}).items()
     }
+    dataset = from_table(DatasetConfig, table.get("dataset", {}), f"{file} [dataset]")
+    views = views or dict(DEFAULT_VIEWS.get(dataset.kind, {}))
     if not views:
         raise ProjectError(
             f'{file}: lists no views. Add one section a camera, such as [views.e4] kind = "ego"'
         )
     return Project(
         file=file.resolve(),
-        dataset=from_table(DatasetConfig, table.get("dataset", {}), f"{file} [dataset]"),
+        dataset=dataset,
         views=views,
         store=from_table(StoreConfig, table.get("store", {}), f"{file} [store]"),
         runs=from_table(RunsConfig, table.get("runs", {}), f"{file} [runs]"),

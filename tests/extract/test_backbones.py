@@ -11,7 +11,7 @@ from transformers import Dinov2Config, Dinov2Model
 from sync_extract.backbones import Backbone, Placement, load_backbone
 from sync_extract.backbones.base import weights_digest
 from sync_extract.backbones.dinov2 import RANDOM_DEMO
-from sync_extract.transforms import PREPROCESSING_RULES_VERSION, resized_as
+from sync_extract.transforms import PREPROCESSING_RULES_VERSION
 from sync_store.errors import SyncError
 
 CPU = Placement(device=torch.device("cpu"), dtype=torch.float32)
@@ -67,7 +67,7 @@ def test_loading_leaves_the_random_state_alone() -> None:
 def test_class_token_is_transformers_pooled_output(small_folder: Path, frames: torch.Tensor) -> None:
     backbone = load_backbone("dinov2", weights=small_folder, preset="published", placement=CPU)
     model = Dinov2Model.from_pretrained(small_folder).eval()
-    images = backbone.preprocessing(frames)  # type: ignore[attr-defined]
+    images = backbone.preprocessing(frames)
     with torch.inference_mode():
         expected = model(images).pooler_output
     torch.testing.assert_close(backbone(frames).float(), expected, rtol=1e-3, atol=1e-3)
@@ -76,7 +76,7 @@ def test_class_token_is_transformers_pooled_output(small_folder: Path, frames: t
 def test_tokens_are_what_they_say(small_folder: Path, frames: torch.Tensor) -> None:
     backbone = load_backbone("dinov2", weights=small_folder, tokens=ALL_TOKENS, placement=CPU)
     with torch.inference_mode():
-        tokens = backbone.module(backbone.preprocessing(frames)).last_hidden_state  # type: ignore[attr-defined]
+        tokens = backbone.module(backbone.preprocessing(frames)).last_hidden_state
     cls, mean, largest, least, deviation = backbone(frames).float().split(48, dim=1)
     for ours, expected in (
         (cls, tokens[:, 0]),
@@ -122,7 +122,7 @@ def test_recipe_tells_networks_of_the_same_weights_apart(
 def test_recipe_tells_how_the_device_resizes_and_by_which_rules(demo: Backbone) -> None:
     """A GPU has no kernel for bytes, and its values differ by a level here and there."""
     assert demo.recipe["resized_as"] == "bytes"
-    assert resized_as(torch.device("cuda")) == resized_as(torch.device("meta")) == "floats"
+    assert demo.preprocessing.resized_as(torch.device("cuda")) == "floats"
     assert demo.recipe["preprocessing_rules"] == PREPROCESSING_RULES_VERSION
 
 

@@ -161,6 +161,7 @@ def test_json_is_all_there_is(lab: Path, invoke: Invoke) -> None:
         "extracted": 0,
         "to_do": [],
         "skipped": 3,
+        "absent": [],
     }
 
 

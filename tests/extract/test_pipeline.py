@@ -16,6 +16,7 @@ import torch
 
 from sync_extract.backbones import Placement, load_backbone
 from sync_extract.backbones.dinov2 import RANDOM_DEMO
+from sync_extract.clips import Clips
 from sync_extract.forward import AdaptiveForward
 from sync_extract.pipeline import Settings, extract, make_feature_set
 from sync_extract.plan import Failure, Job, State
@@ -45,9 +46,17 @@ class NumberBackbone:
         self.bad_number = bad_number
         """The picture of which it makes NaN."""
         self.batches: list[int] = []
+        self.prepared: list[int] = []
 
-    def __call__(self, frames_NHWC: torch.Tensor) -> torch.Tensor:
-        if len(frames_NHWC) > self.most_frames:
+    clips = Clips()
+
+    def prepare(self, frames_NHWC: torch.Tensor) -> torch.Tensor:
+        self.prepared.append(len(frames_NHWC))
+        return frames_NHWC
+
+    def features(self, clips_NKHWC: torch.Tensor) -> torch.Tensor:
+        frames_NHWC = clips_NKHWC[:, self.clips.anchor]
+        if clips_NKHWC.shape[:2].numel() > self.most_frames:
             raise torch.OutOfMemoryError("CUDA out of memory")
         self.batches.append(len(frames_NHWC))
         bits = torch.tensor([1 << bit for bit in range(16)])
@@ -58,6 +67,10 @@ class NumberBackbone:
         if self.bad_number is not None:
             features_ND = features_ND.masked_fill(numbers_N[:, None] == self.bad_number, torch.nan)
         return features_ND.half()
+
+
+def blank_clips(num_rows: int, num_frames: int = 1) -> torch.Tensor:
+    return torch.zeros((num_rows, num_frames, 48, 64, 3), dtype=torch.uint8)
 
 
 class Notes:
@@ -185,9 +198,9 @@ def test_decoding_and_writing_go_on_beside_the_backbone(
     at_work: list[set[str]] = []
 
     class Witness(NumberBackbone):
-        def __call__(self, frames_NHWC: torch.Tensor) -> torch.Tensor:
+        def features(self, clips_NKHWC: torch.Tensor) -> torch.Tensor:
             at_work.append({thread.name for thread in threading.enumerate()})
-            return super().__call__(frames_NHWC)
+            return super().features(clips_NKHWC)
 
     paths = [make_video(tmp_path / f"{name}.mp4") for name in "abc"]
     run([job(path) for path in paths], Witness(), settings(tmp_path / "s", workers=workers))
@@ -206,7 +219,7 @@ def test_large_pictures_are_decoded_few_at_a_time(
     monkeypatch.setattr("sync_extract.reading.BATCH_BYTES", 5 * 48 * 64 * 3)
     backbone = NumberBackbone()
     _, store, _ = run([job(make_video(tmp_path / "a.mp4"))], backbone, settings(tmp_path / "s"))
-    assert set(backbone.batches) == {4, 2}
+    assert set(backbone.prepared) == {5} and set(backbone.batches) == {16, 10}
     assert store.read("set", "e4", "a").features[:, 0].tolist() == list(range(90))
 
 
@@ -288,7 +301,7 @@ def test_a_video_cut_short_is_kept_and_listed_above_the_coverage(tmp_path: Path,
         numbers == [round(time * 30 / 10**9) for time in read.timestamps.tolist()] and 60 < len(numbers) < 90
     )
     # about 90: frames that lie between others of the last packets leave gaps, not a shorter file
-    assert failure.kept and re.search(rf"only {len(numbers)} of about (8[6-9]|90) rows", failure.message)
+    assert failure.kept and re.search(rf"only {len(numbers)} of about (8[6-9]|90) frames", failure.message)
     assert "before its stated end" in failure.message
     source = store.attributes("set", "e4", "cut")["provenance"]["source"]
     assert source["missing_end_seconds"] == pytest.approx((90 - len(numbers)) / 30, abs=0.1)
@@ -308,7 +321,7 @@ def test_an_end_that_does_not_decode_counts_as_missing(tmp_path: Path, make_vide
     films.blank_packets(path, range(85, 90))
     failures, store, _ = run([job(path)], NumberBackbone(), settings(tmp_path / "kept"))
     assert [failure.kept for failure in failures] == [True]
-    assert "only 85 of about 90 rows: its frames decode up to 2.8 of 2.967 s" in failures[0].message
+    assert "only 85 of about 90 frames of the sampling grid: its frames decode up to 2.8 of 2.967 s" in failures[0].message
     read = store.read("set", "e4", "a")
     assert read.features[:, 0].tolist() == list(range(85)) and len(read.timestamps) == 85
     failures, store, _ = run([job(path)], NumberBackbone(), settings(tmp_path / "s", min_coverage=0.95))
@@ -320,7 +333,7 @@ def test_a_missing_beginning_counts_as_missing(tmp_path: Path, make_video: Make,
     headless = films.copy_packets(whole, tmp_path / "headless.mkv", keep=lambda place: place >= 20)
     failures, _, _ = run([job(headless)], NumberBackbone(), settings(tmp_path / "s"))
     assert [failure.kept for failure in failures] == [False]
-    assert "only 60 of about 70 rows: its first 0.333 s refer to frames before" in failures[0].message
+    assert "only 60 of about 70 frames of the sampling grid: its first 0.333 s refer to frames before" in failures[0].message
     failures, store, _ = run([job(headless)], NumberBackbone(), settings(tmp_path / "s", min_coverage=0.8))
     assert [failure.kept for failure in failures] == [True]
     assert store.read("set", "e4", "headless").features[:, 0].tolist() == list(range(30, 90))
@@ -335,7 +348,7 @@ def test_a_camera_slower_than_the_grid_lacks_only_what_it_filmed(tmp_path: Path,
     assert [failure.kept for failure in failures] == [True]
     num_rows = len(store.read("set", "e4", "cut").features)
     assert 81 <= num_rows < 90
-    assert re.search(rf"only {num_rows} of about (8[6-9]|90) rows", failures[0].message)
+    assert re.search(rf"only {num_rows} of about (8[6-9]|90) frames", failures[0].message)
 
 
 @pytest.mark.parametrize(("num_lost", "is_said"), [(5, False), (12, True)])
@@ -411,13 +424,13 @@ def test_rows_of_other_batches_are_not_gone_on_with(tmp_path: Path, make_video: 
 
 def test_a_processor_without_memory_is_no_crash() -> None:
     class Greedy(NumberBackbone):
-        def __call__(self, frames_NHWC: torch.Tensor) -> torch.Tensor:
-            if len(frames_NHWC) > 3:
+        def features(self, clips_NKHWC: torch.Tensor) -> torch.Tensor:
+            if len(clips_NKHWC) > 3:
                 torch.empty(1 << 57, dtype=torch.uint8)
-            return super().__call__(frames_NHWC)
+            return super().features(clips_NKHWC)
 
     forward = AdaptiveForward(Greedy(), batch_size=8)
-    assert forward(np.zeros((8, 48, 64, 3), np.uint8)).shape == (8, 4) and forward.batch_size == 2
+    assert forward.features(blank_clips(8)).shape == (8, 4) and forward.batch_size == 2
 
 
 def test_a_batch_size_is_rounded_down_and_said(
@@ -431,15 +444,14 @@ def test_a_batch_size_is_rounded_down_and_said(
 
 def test_a_batch_size_that_fits_is_kept_for_the_next_video(tmp_path: Path, make_video: Make) -> None:
     forward = AdaptiveForward(NumberBackbone(most_frames=7), batch_size=100)
-    frames = np.zeros((20, 48, 64, 3), np.uint8)
-    assert forward(frames).shape == (20, 4) and forward.batch_size == 5
-    assert forward(frames[:3]).shape == (3, 4) and forward.batch_size == 5
+    assert forward.features(blank_clips(20)).shape == (20, 4) and forward.batch_size == 5
+    assert forward.features(blank_clips(3)).shape == (3, 4) and forward.batch_size == 5
 
 
 def test_not_even_one_frame_fits(tmp_path: Path, make_video: Make) -> None:
     forward = AdaptiveForward(NumberBackbone(most_frames=0), batch_size=64)
-    with pytest.raises(VideoError, match=r"not even one frame of 64x48 fits.*cpu.*smaller backbone"):
-        forward(np.zeros((2, 48, 64, 3), np.uint8))
+    with pytest.raises(VideoError, match=r"not even one frame, .*48, 64.*fits.*cpu.*smaller backbone"):
+        forward.features(blank_clips(2))
 
 
 def test_provenance_says_how_it_was_made(tmp_path: Path, make_video: Make) -> None:

@@ -9,7 +9,9 @@ from sync_store.errors import SyncError
 
 __all__ = ["BACKBONES", "Backbone", "Placement", "load_backbone"]
 
-BACKBONES = (*HUB_NAMES, OWN, RANDOM_DEMO)
+TSM = ("tsm", "tsm-random-demo")
+OMNIVORE = ("omnivore-swin-t", "omnivore-swin-s", "omnivore-swin-b", "omnivore-swin-l")
+BACKBONES = (*HUB_NAMES, OWN, RANDOM_DEMO, *TSM, *OMNIVORE)
 
 
 def load_backbone(
@@ -18,13 +20,51 @@ def load_backbone(
     weights: Path | None = None,
     preset: str = "official",
     tokens: tuple[str, ...] = ("cls",),
+    shift: str = "none",
+    position_embedding: str | None = None,
     placement: Placement | None = None,
 ) -> Backbone:
-    """Load a backbone by name; see `load_dinov2` for the arguments.
+    """Load a backbone by name.
+
+    Args:
+        name: One of `BACKBONES`.
+        weights: A local file or folder; see the backbone's own module for its forms.
+        preset: Preprocessing; each backbone has its own.
+        tokens: For DINOv2: what a feature is joined from.
+        shift: For TSM: "none" or "window8".
+        position_embedding: For DINOv2: how position embeddings are resized; by default as the preset's authors did.
+        placement: Device and precision.
 
     Raises:
         SyncError: If the name is unknown or the weights can't be had.
     """
     if name not in BACKBONES:
         raise SyncError(f"unknown backbone {name!r}{suggest(name, list(BACKBONES))}")
-    return load_dinov2(name, weights=weights, preset=preset, tokens=tokens, placement=placement)
+    _check_options(name, tokens=tokens, shift=shift, position_embedding=position_embedding)
+    placement = placement or Placement.choose()
+    if name in TSM:
+        from sync_extract.backbones.tsm import load_tsm
+
+        return load_tsm(name, weights=weights, preset=preset, shift=shift, placement=placement)
+    if name in OMNIVORE:
+        from sync_extract.backbones.omnivore import load_omnivore
+
+        return load_omnivore(name, weights=weights, preset=preset, placement=placement)
+    return load_dinov2(
+        name,
+        weights=weights,
+        preset=preset,
+        tokens=tokens,
+        placement=placement,
+    )
+
+
+def _check_options(name: str, *, tokens: tuple[str, ...], shift: str, position_embedding: str | None) -> None:
+    """Refuse what would be ignored."""
+    if shift != "none" and name not in TSM:
+        raise SyncError(f"shift is an option of the backbone tsm; {name} has none")
+    is_dinov2 = name not in (*TSM, *OMNIVORE)
+    if not is_dinov2 and tokens != ("cls",):
+        raise SyncError(f"tokens are an option of DINOv2; {name} has none")
+    if not is_dinov2 and position_embedding is not None:
+        raise SyncError(f"position_embedding is an option of DINOv2; {name} has none")

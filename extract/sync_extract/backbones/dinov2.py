@@ -5,9 +5,6 @@ Axes: N frames, S tokens (class token first), D feature width, d model width.
 
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +13,10 @@ import transformers
 from safetensors import SafetensorError
 from transformers import Dinov2Config, Dinov2Model
 
-from sync_extract.backbones.base import Placement, weights_digest
+from sync_extract.backbones.base import Backbone, Placement, freeze, weights_digest
+from sync_extract.clips import Clips
 from sync_extract.config import TOKENS
-from sync_extract.transforms import PREPROCESSING_RULES_VERSION, PRESETS, Preprocessing, resized_as
+from sync_extract.transforms import PRESETS, Preprocessing
 from sync_store.config import suggest
 from sync_store.errors import SyncError
 
@@ -65,59 +63,6 @@ CONFIG_KEYS = (
 """What config.json says of the computation and the weights don't: other heads, for one, fit the same weights."""
 
 
-class DINOv2:
-    """A DINOv2 backbone; see `Backbone` for the contract."""
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        module: Dinov2Model,
-        preprocessing: Preprocessing,
-        tokens: tuple[str, ...],
-        placement: Placement,
-    ) -> None:
-        self.name = name
-        self.preprocessing = preprocessing
-        self.tokens = tokens
-        self.device = placement.device
-        self.dtype = placement.dtype
-        self.feature_dim = module.config.hidden_size * len(tokens)
-        self.trained_on: tuple[str, ...] = ()
-        self.digest = weights_digest(module)
-        self.module: torch.nn.Module = module.eval().requires_grad_(False).to(self.device, self.dtype)
-
-    @cached_property
-    def recipe(self) -> Mapping[str, Any]:
-        """See `Backbone.recipe`."""
-        return {
-            "backbone": self.name,
-            "weights_sha256": self.digest,
-            "config": _plain({key: getattr(self.module.config, key) for key in CONFIG_KEYS}),
-            "preprocessing": _plain(asdict(self.preprocessing)),
-            "preprocessing_rules": PREPROCESSING_RULES_VERSION,
-            "resized_as": resized_as(self.device),
-            "position_embedding": "transformers",
-            "tokens": list(self.tokens),
-            "precision": str(self.dtype).removeprefix("torch."),
-        }
-
-    @torch.inference_mode()
-    def __call__(self, frames_NHWC: torch.Tensor) -> torch.Tensor:
-        """See `Backbone.__call__`."""
-        images = self.preprocessing(frames_NHWC.to(self.device, non_blocking=True))
-        tokens_NSd = self.module(images.to(self.dtype)).last_hidden_state.float()
-        patches = tokens_NSd[:, 1:]
-        parts = {
-            "cls": lambda: tokens_NSd[:, 0],
-            "mean": lambda: patches.mean(1),
-            "max": lambda: patches.amax(1),
-            "min": lambda: patches.amin(1),
-            "std": lambda: patches.std(1),
-        }
-        return torch.cat([parts[token]() for token in self.tokens], dim=1).half()
-
-
 def load_dinov2(
     name: str,
     *,
@@ -125,7 +70,7 @@ def load_dinov2(
     preset: str = "official",
     tokens: tuple[str, ...] = ("cls",),
     placement: Placement | None = None,
-) -> DINOv2:
+) -> Backbone:
     """Load a DINOv2.
 
     Args:
@@ -149,7 +94,36 @@ def load_dinov2(
         if preset not in PRESETS:
             raise SyncError(f"unknown preset {preset!r}{suggest(preset, list(PRESETS))}")
         module, preprocessing = _pretrained(name, weights), PRESETS[preset]
-    return DINOv2(name, module=module, preprocessing=preprocessing, tokens=tokens, placement=placement)
+    network = {
+        "weights_sha256": weights_digest(module),
+        "config": {key: getattr(module.config, key) for key in CONFIG_KEYS},
+        "position_embedding": "transformers",
+        "tokens": list(tokens),
+    }
+    frozen = freeze(module, placement)
+    return Backbone(
+        name=name,
+        module=frozen,
+        preprocessing=preprocessing,
+        clips=Clips(),
+        feature_dim=module.config.hidden_size * len(tokens),
+        placement=placement,
+        encode=lambda clips_NKCHW: join_tokens(frozen(clips_NKCHW[:, 0]).last_hidden_state.float(), tokens),
+        network=network,
+    )
+
+
+def join_tokens(tokens_NSd: torch.Tensor, tokens: tuple[str, ...]) -> torch.Tensor:
+    """Features (N, D) from normalised tokens (N, S, d), the class token first."""
+    patches = tokens_NSd[:, 1:]
+    parts = {
+        "cls": lambda: tokens_NSd[:, 0],
+        "mean": lambda: patches.mean(1),
+        "max": lambda: patches.amax(1),
+        "min": lambda: patches.amin(1),
+        "std": lambda: patches.std(1),
+    }
+    return torch.cat([parts[token]() for token in tokens], dim=1)
 
 
 def _random_demo() -> Dinov2Model:
@@ -208,7 +182,3 @@ def _load(source: str, *, may_download: bool) -> tuple[Dinov2Model, dict[str, An
         loaded = Dinov2Model.from_pretrained(source, use_safetensors=True, output_loading_info=True)
     module, info = loaded
     return module, info
-
-
-def _plain(table: dict[str, Any]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in table.items()}

@@ -1,12 +1,21 @@
 """Datasets: where the videos, labels and splits of each published layout are."""
 
-from sync_store.datasets.base import Dataset, LabeledSequence, VideoSource
+from sync_store.datasets.base import Action, Dataset, LabeledSequence, VideoSource
 from sync_store.datasets.folder import FolderDataset
+from sync_store.errors import ProjectError
 from sync_store.project import Project
 
-__all__ = ["Dataset", "FolderDataset", "LabeledSequence", "VideoSource", "open_dataset"]
+__all__ = ["Action", "Dataset", "FolderDataset", "LabeledSequence", "VideoSource", "open_dataset"]
 
 
 def open_dataset(project: Project) -> Dataset:
-    """Open the dataset that a project names."""
-    return FolderDataset(project)
+    """Open the dataset that a project names.
+
+    Raises:
+        DatasetError: If its folder isn't there.
+    """
+    match project.dataset.kind:
+        case "folder":
+            return FolderDataset(project)
+        case kind:
+            raise ProjectError(f"dataset kind {kind} isn't there yet")

@@ -34,6 +34,17 @@ class LabeledSequence:
     segments: Segments
 
 
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """A fine-grained action, on which backbones are fine-tuned. Actions of a recording may overlap."""
+
+    start_ns: int
+    """Nanoseconds on the recording's clock, inclusive."""
+    stop_ns: int
+    """Exclusive."""
+    label: str
+
+
 class Dataset(Protocol):
     """The files of one dataset. Nothing is read before it is asked for: labels in particular."""
 
@@ -52,6 +63,7 @@ class Dataset(Protocol):
         """The video of one view.
 
         Raises:
+            NoVideoError: If there is none, where recordings without some views are normal.
             VideoError: If there is none, or more than one.
         """
 
@@ -61,6 +73,16 @@ class Dataset(Protocol):
         Raises:
             DatasetError: If its label file is malformed.
         """
+
+    def actions(self, recording: str) -> list[Action]:
+        """Fine-grained actions of a recording in order of their start; none if it has no labels.
+
+        Raises:
+            DatasetError: If its label file is malformed.
+        """
+
+    def action_classes(self) -> tuple[str, ...] | None:
+        """The stated list of fine-grained classes in order of their ids, or None if none is stated."""
 
     def split(self, name: str) -> list[str]:
         """Recordings of a split, in the file's order.

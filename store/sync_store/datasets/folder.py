@@ -3,6 +3,7 @@
 videos/<recording>/<view>.<ext>
 labels/<recording>.csv              segments: start_seconds,stop_seconds,label
 labels/<recording>.txt              or one label a line, at dataset.label_fps
+actions/<recording>.csv             optional: fine-grained segments, to fine-tune a backbone on
 splits/<split>.txt                  one recording a line
 classes.txt                         optional: one class a line, in order of their ids
 offsets.csv                         optional: recording,view,offset_seconds
@@ -16,11 +17,12 @@ from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
-from sync_store.datasets.base import LabeledSequence, VideoSource
+from sync_store.datasets.base import Action, LabeledSequence, VideoSource
 from sync_store.errors import DatasetError, VideoError
 from sync_store.labels import parse_decimal, read_frames, read_segments, segments_of_frames
 from sync_store.names import check_name
 from sync_store.project import Project
+from sync_store.splits import read_lines, read_split
 
 VIDEO_SUFFIXES = {
     ".mp4",
@@ -99,32 +101,35 @@ class FolderDataset:
             return []
         return [LabeledSequence(name=recording, recording=recording, segments=segments)]
 
+    def actions(self, recording: str) -> list[Action]:
+        """The segments of actions/<recording>.csv, or else those of the recording's labels."""
+        check_name("recording", recording, DatasetError)
+        path = self._root / "actions" / f"{recording}.csv"
+        of_labels = [sequence.segments for sequence in self.labeled(recording)]
+        found = [read_segments(path)] if path.exists() else of_labels
+        return [
+            Action(start_ns=int(start_ns), stop_ns=int(stop_ns), label=label)
+            for segments in found
+            for start_ns, stop_ns, label in zip(
+                segments.start_ns, segments.stop_ns, segments.labels, strict=True
+            )
+            if label not in self.background
+        ]
+
+    def action_classes(self) -> tuple[str, ...] | None:
+        """None: the classes are those that occur."""
+        return None
+
     def split(self, name: str) -> list[str]:
         """The lines of splits/<name>.txt."""
-        path = self._root / "splits" / f"{check_name('split', name, DatasetError)}.txt"
-        if not path.is_file():
-            have = sorted(file.stem for file in path.parent.glob("*.txt"))
-            raise DatasetError(f"{path}: there is no such split; have: {', '.join(have) or 'none'}")
-        first_line: dict[str, int] = {}
-        for line, recording in enumerate(_lines(path), start=1):
-            if not recording:
-                continue
-            check_name(f"{path} line {line}: recording", recording, DatasetError)
-            if recording in first_line:
-                raise DatasetError(
-                    f"{path} line {line}: recording {recording} is in line {first_line[recording]} already"
-                )
-            first_line[recording] = line
-        if not first_line:
-            raise DatasetError(f"{path}: the split is empty; expected one recording a line")
-        return list(first_line)
+        return read_split(self._project.splits_path, name)
 
     def classes(self) -> tuple[str, ...] | None:
         """The lines of classes.txt."""
         path = self._root / "classes.txt"
         if not path.exists():
             return None
-        names = tuple(line for line in _lines(path) if line)
+        names = tuple(line for line in read_lines(path) if line)
         if len(set(names)) < len(names) or not names:
             raise DatasetError(f"{path}: expected one class a line, each once; got {len(names)} lines")
         return names
@@ -163,19 +168,12 @@ class FolderDataset:
         }
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (UnicodeDecodeError, OSError) as error:
-        raise DatasetError(f"{path}: can't be read as text ({error})") from None
-
-
 def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
     """The rows of an optional CSV file with their line numbers; none if the file doesn't exist."""
     if not path.exists():
         return []
     try:
-        return _parse_rows(csv.DictReader(io.StringIO("\n".join(_lines(path)))), path, columns)
+        return _parse_rows(csv.DictReader(io.StringIO("\n".join(read_lines(path)))), path, columns)
     except csv.Error as error:
         raise DatasetError(f"{path}: can't be read as CSV ({error})") from None
 
