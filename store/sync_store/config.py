@@ -84,7 +84,7 @@ def _expected(hint: Any) -> str:
         return "a section with keys"
     text = hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
     text = re.sub(r"tuple\[(\w+), \.\.\.\]", r"a list of \1", text)
-    return re.sub(r"(pathlib\.)?\bPath\b", "a path", text.removeprefix("typing."))
+    return re.sub(r"(pathlib\.)?\bPath\b", "a path", text.replace("typing.", ""))
 
 
 def _plain(value: Any) -> Any:

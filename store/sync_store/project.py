@@ -117,7 +117,9 @@ class DatasetConfig:
         _ = self.label_rate
         for other, default in (("assembly101", Assembly101Config()), ("egoexo4d", EgoExo4DConfig())):
             if self.kind != other and getattr(self, other) != default:
-                raise ValueError(f"section [dataset.{other}] is for kind {other!r}, but kind is {self.kind!r}")
+                raise ValueError(
+                    f"section [dataset.{other}] is for kind {other!r}, but kind is {self.kind!r}"
+                )
 
 
 DEFAULT_VIEWS: Mapping[str, Mapping[str, ViewConfig]] = {

@@ -31,7 +31,10 @@ BLOCK = 8
 
 
 class NumberBackbone:
-    """A backbone whose first feature is the number that a picture carries; the others are all that number's."""
+    """A backbone whose first feature is the number that a picture carries; the others are all that number's.
+
+    Of a clip it is that of the anchor; a clip whose other pictures aren't those around it makes -1.
+    """
 
     name = "number"
     device = torch.device("cpu")
@@ -39,7 +42,14 @@ class NumberBackbone:
     trained_on: tuple[str, ...] = ()
     recipe: Mapping[str, Any] = {"backbone": "number"}
 
-    def __init__(self, feature_dim: int = 4, most_frames: int = 10**9, bad_number: int | None = None) -> None:
+    def __init__(
+        self,
+        feature_dim: int = 4,
+        most_frames: int = 10**9,
+        bad_number: int | None = None,
+        clips: Clips | None = None,
+    ) -> None:
+        self.clips = clips or Clips()
         self.feature_dim = feature_dim
         self.most_frames = most_frames
         """More at once don't fit into its memory."""
@@ -48,25 +58,30 @@ class NumberBackbone:
         self.batches: list[int] = []
         self.prepared: list[int] = []
 
-    clips = Clips()
-
     def prepare(self, frames_NHWC: torch.Tensor) -> torch.Tensor:
         self.prepared.append(len(frames_NHWC))
         return frames_NHWC
 
     def features(self, clips_NKHWC: torch.Tensor) -> torch.Tensor:
-        frames_NHWC = clips_NKHWC[:, self.clips.anchor]
         if clips_NKHWC.shape[:2].numel() > self.most_frames:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        self.batches.append(len(frames_NHWC))
-        bits = torch.tensor([1 << bit for bit in range(16)])
-        gray = frames_NHWC[:, : 2 * BLOCK, : 8 * BLOCK].float().mean(dim=3)
-        blocks = gray.reshape(-1, 2, BLOCK, 8, BLOCK)[:, :, 2:-2, :, 2:-2].mean(dim=(2, 4)).flatten(1)
-        numbers_N = ((blocks > 128) * bits).sum(dim=1)
+        self.batches.append(len(clips_NKHWC))
+        numbers_NK = numbers(clips_NKHWC.flatten(0, 1)).reshape(clips_NKHWC.shape[:2])
+        numbers_N = numbers_NK[:, self.clips.anchor]
         features_ND = numbers_N[:, None].expand(-1, self.feature_dim).float()
         if self.bad_number is not None:
             features_ND = features_ND.masked_fill(numbers_N[:, None] == self.bad_number, torch.nan)
-        return features_ND.half()
+        around_NK = numbers_N[:, None] + torch.arange(self.clips.num_frames) - self.clips.anchor
+        strange_N = ((numbers_NK != around_NK) & (around_NK >= 0) & (around_NK < 90)).any(dim=1)
+        return features_ND.masked_fill(strange_N[:, None], -1).half()
+
+
+def numbers(frames_NHWC: torch.Tensor) -> torch.Tensor:
+    """The numbers (N,) that pictures (N, H, W, 3) carry."""
+    bits = torch.tensor([1 << bit for bit in range(16)])
+    gray = frames_NHWC[:, : 2 * BLOCK, : 8 * BLOCK].float().mean(dim=3)
+    blocks = gray.reshape(-1, 2, BLOCK, 8, BLOCK)[:, :, 2:-2, :, 2:-2].mean(dim=(2, 4)).flatten(1)
+    return ((blocks > 128) * bits).sum(dim=1)
 
 
 def blank_clips(num_rows: int, num_frames: int = 1) -> torch.Tensor:
@@ -321,7 +336,10 @@ def test_an_end_that_does_not_decode_counts_as_missing(tmp_path: Path, make_vide
     films.blank_packets(path, range(85, 90))
     failures, store, _ = run([job(path)], NumberBackbone(), settings(tmp_path / "kept"))
     assert [failure.kept for failure in failures] == [True]
-    assert "only 85 of about 90 frames of the sampling grid: its frames decode up to 2.8 of 2.967 s" in failures[0].message
+    assert (
+        "only 85 of about 90 frames of the sampling grid: its frames decode up to 2.8 of 2.967 s"
+        in failures[0].message
+    )
     read = store.read("set", "e4", "a")
     assert read.features[:, 0].tolist() == list(range(85)) and len(read.timestamps) == 85
     failures, store, _ = run([job(path)], NumberBackbone(), settings(tmp_path / "s", min_coverage=0.95))
@@ -333,7 +351,10 @@ def test_a_missing_beginning_counts_as_missing(tmp_path: Path, make_video: Make,
     headless = films.copy_packets(whole, tmp_path / "headless.mkv", keep=lambda place: place >= 20)
     failures, _, _ = run([job(headless)], NumberBackbone(), settings(tmp_path / "s"))
     assert [failure.kept for failure in failures] == [False]
-    assert "only 60 of about 70 frames of the sampling grid: its first 0.333 s refer to frames before" in failures[0].message
+    assert (
+        "only 60 of about 70 frames of the sampling grid: its first 0.333 s refer to frames before"
+        in failures[0].message
+    )
     failures, store, _ = run([job(headless)], NumberBackbone(), settings(tmp_path / "s", min_coverage=0.8))
     assert [failure.kept for failure in failures] == [True]
     assert store.read("set", "e4", "headless").features[:, 0].tolist() == list(range(30, 90))
@@ -440,6 +461,78 @@ def test_a_batch_size_is_rounded_down_and_said(
     _, store, _ = run([job(path)], NumberBackbone(), settings(tmp_path / "s", batch_size=12))
     assert "batches have 8 frames: a batch size of 12 is rounded down to a power of two" in caplog.text
     assert store.attributes("set", "e4", "a")["provenance"]["batch_size"] == 8
+
+
+WINDOW8 = Clips(num_frames=8, stride=1, anchor=4, edges="repeat")
+OMNIVORE = Clips(num_frames=32, stride=16, anchor=16, edges="backpad")
+
+
+@pytest.mark.parametrize(
+    ("clips", "moments"),
+    [(WINDOW8, list(range(90))), (OMNIVORE, [16, 32, 48, 64, 74])],
+    ids=["window8", "omnivore"],
+)
+def test_a_row_of_a_clip_has_the_time_of_its_anchor(
+    tmp_path: Path, make_video: Make, clips: Clips, moments: list[int]
+) -> None:
+    """And the clip holds the frames around it, in order; the last window of 90 frames is [58, 90)."""
+    path = make_video(tmp_path / "a.mp4", "hevc-open", count=90)
+    _, store, _ = run([job(path)], NumberBackbone(clips=clips), settings(tmp_path / "s"))
+    stored = store.read("set", "e4", "a")
+    assert stored.features[:, 0].tolist() == moments
+    assert stored.timestamps.tolist() == [round(Fraction(10**9 * moment, 30)) for moment in moments]
+
+
+@pytest.mark.usefixtures("few_rows_a_shard")
+@pytest.mark.parametrize("batch_size", [1, 16, 64])
+def test_clips_resumed_at_any_shard_give_the_same_bytes(
+    tmp_path: Path, make_video: Make, batch_size: int
+) -> None:
+    path = make_video(tmp_path / "a.mp4", count=90)
+    run([job(path)], NumberBackbone(clips=WINDOW8), settings(tmp_path / "whole", batch_size=batch_size))
+    for number in (3, 17, 89):
+        store = settings(tmp_path / str(number), batch_size=batch_size)
+        run([job(path)], NumberBackbone(clips=WINDOW8, bad_number=number), store)
+        notes = Notes()
+        backbone = NumberBackbone(clips=WINDOW8)
+        assert run([job(path, "resume")], backbone, store, notes)[0] == []
+        assert notes.calls[0] == ("started", "e4/a", number // 16 * 16, 90)
+        assert tree(tmp_path / str(number)) == tree(tmp_path / "whole")
+        assert max(backbone.batches) == max(1, batch_size // 8)
+
+
+def test_batches_of_clips_are_halved_until_they_fit(tmp_path: Path, make_video: Make) -> None:
+    path = make_video(tmp_path / "a.mp4", count=90)
+    backbone = NumberBackbone(clips=WINDOW8, most_frames=16)
+    _, store, _ = run([job(path)], backbone, settings(tmp_path / "s", batch_size=64))
+    assert set(backbone.batches) == {2}
+    assert store.attributes("set", "e4", "a")["provenance"]["halved_to"] == 16
+    forward = AdaptiveForward(NumberBackbone(clips=WINDOW8, most_frames=7), batch_size=64)
+    with pytest.raises(VideoError, match=r"not even one clip of 8 frames, \(1, 8, 48, 64, 3\), fits"):
+        forward.features(blank_clips(2, 8))
+
+
+def test_a_video_shorter_than_a_clip_is_listed(tmp_path: Path, make_video: Make) -> None:
+    paths = [make_video(tmp_path / f"{count}.mp4", count=count) for count in (31, 32)]
+    backbone = NumberBackbone(clips=OMNIVORE)
+    failures, store, _ = run([job(path) for path in paths], backbone, settings(tmp_path / "s"))
+    assert [failure.recording for failure in failures] == ["31"]
+    assert re.search(r"31\.mp4: only 31 frames on the sampling grid.*clips of 32", failures[0].message)
+    assert len(store.read("set", "e4", "32").features) == 1
+
+
+def test_clips_of_a_video_cut_short_end_where_the_last_whole_one_does(
+    tmp_path: Path, make_video: Make, films: Any
+) -> None:
+    path = make_video(tmp_path / "a.mp4", count=90, options={"bf": "0"})
+    films.blank_packets(path, range(80, 90))
+    for clips, moments in ((OMNIVORE, [16, 32, 48, 64]), (WINDOW8, list(range(77)))):
+        backbone = NumberBackbone(clips=clips)
+        failures, store, _ = run(
+            [job(path)], backbone, settings(tmp_path / str(clips.stride), min_coverage=0.5)
+        )
+        assert [failure.kept for failure in failures] == [True]
+        assert store.read("set", "e4", "a").features[:, 0].tolist() == moments
 
 
 def test_a_batch_size_that_fits_is_kept_for_the_next_video(tmp_path: Path, make_video: Make) -> None:

@@ -1,11 +1,20 @@
 """Datasets: where the videos, labels and splits of each published layout are."""
 
 from sync_store.datasets.base import Action, Dataset, LabeledSequence, VideoSource
+from sync_store.datasets.egoexo4d import EgoExo4DDataset
 from sync_store.datasets.folder import FolderDataset
 from sync_store.errors import ProjectError
 from sync_store.project import Project
 
-__all__ = ["Action", "Dataset", "FolderDataset", "LabeledSequence", "VideoSource", "open_dataset"]
+__all__ = [
+    "Action",
+    "Dataset",
+    "EgoExo4DDataset",
+    "FolderDataset",
+    "LabeledSequence",
+    "VideoSource",
+    "open_dataset",
+]
 
 
 def open_dataset(project: Project) -> Dataset:
@@ -17,5 +26,7 @@ def open_dataset(project: Project) -> Dataset:
     match project.dataset.kind:
         case "folder":
             return FolderDataset(project)
+        case "egoexo4d":
+            return EgoExo4DDataset(project)
         case kind:
             raise ProjectError(f"dataset kind {kind} isn't there yet")
