@@ -100,7 +100,8 @@ def table(
     config = read_config(project, protocol)
     groups = find_groups(runs or [project.runs_path])
     dataset = open_dataset(project)
-    truths = {split: read_truth(dataset, split) for split in {group.info.split for group in groups}}
+    splits = {group.info.split for group in groups}
+    truths = {split: read_truth(dataset, split, config.unsegmented) for split in splits}
     rows = score_groups(groups, truths, config.protocol)
     notes = [note for _, truth in sorted(truths.items()) for note in truth.notes]
     rendered = _render(rows, config.protocol, "json" if as_json else form, notes, to_file=output is not None)

@@ -16,3 +16,7 @@ class EvaluateConfig:
     """What becomes of unlabeled and background frames. `masked`: not scored, and gaps in the segments of both
     sides. `published-concat`: cut out and the rest joined, as the paper's scripts do (main_oracle.py:124-128);
     neighbours of one class then merge, and lengths change."""
+    unsegmented: tuple[str, ...] = ()
+    """Classes that are learnt and count in MoF, but form no segments, so that edit and F1 pass over them. The
+    field scores so SIL (Breakfast), action_start and action_end (50Salads) and background (GTEA): C2F-TCN
+    train.py, `back_gd`. Frames of `dataset.background` are neither learnt nor scored at all."""

@@ -41,6 +41,11 @@ class Group:
         return tuple(found.info.seed for found in self.sets)
 
     @property
+    def trained_on(self) -> tuple[str, ...]:
+        """What the backbone itself was trained on, as the manifest of any seed says."""
+        return first_seen(words for found in self.sets for words in found.info.trained_on)
+
+    @property
     def selection(self) -> str:
         """How each stage chose its epoch, such as "teacher held-out, tas last"; empty where no manifest says so."""
         said = (_protocol(found.info, "selection") for found in self.sets)
@@ -59,6 +64,8 @@ class Row:
     group: Group
     scored: tuple[ScoredSet, ...]
     """One for each seed."""
+    unsegmented: tuple[str, ...] = ()
+    """Classes that formed no segments."""
 
     @cached_property
     def scores(self) -> tuple[Scores, ...]:
@@ -117,6 +124,7 @@ def score_groups(groups: Iterable[Group], truths: Mapping[str, Truth], protocol:
         Row(
             group=group,
             scored=tuple(score_set(found, truths[found.info.split], protocol) for found in group.sets),
+            unsegmented=truths[group.info.split].unsegmented,
         )
         for group in groups
     ]

@@ -3,7 +3,7 @@
 Axes: T frames of a sequence, from its first labelled frame to its last.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,8 +39,11 @@ class Truth:
     sequences: tuple[TrueSequence, ...]
     """Those with at least one frame to score, in the split's order."""
     background: tuple[str, ...]
+    """Classes whose frames aren't scored."""
     notes: tuple[str, ...]
     """What isn't scored, and why."""
+    unsegmented: tuple[str, ...] = ()
+    """Classes whose frames are scored, but form no segments."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +60,23 @@ class ScoredSet:
         return sum(self.by_sequence.values(), Counts()).scores()
 
 
-def read_truth(dataset: Dataset, split: str) -> Truth:
+def read_truth(dataset: Dataset, split: str, unsegmented: tuple[str, ...] = ()) -> Truth:
     """Read the labels of a split.
 
+    Args:
+        dataset: Where they are.
+        split: Its name.
+        unsegmented: See `EvaluateConfig`.
+
     Raises:
-        DatasetError: If the split doesn't exist, a label file is malformed, or nothing is there to score.
+        DatasetError: If the split doesn't exist, a label file is malformed, nothing is there to score, or a class
+            is both background and `unsegmented`.
     """
+    if both := [name for name in unsegmented if name in dataset.background]:
+        raise DatasetError(
+            f"[evaluate] unsegmented: {both[0]!r} is in dataset.background too, whose frames are neither learnt "
+            "nor scored. Keep it in one of the two"
+        )
     recordings = dataset.split(split)
     sequences, notes = [], []
     for recording in recordings:
@@ -77,12 +91,15 @@ def read_truth(dataset: Dataset, split: str) -> Truth:
                 notes.append(f"labels of {sequence.name} hold no frame to score")
     if not sequences:
         raise DatasetError(f"split {split}: none of its {len(recordings)} recordings has labels to score")
+    unknown = _unknown_classes(unsegmented, sequences, dataset)
+    notes += [f"split {split} has no label {name!r}, given as unsegmented" for name in unknown]
     return Truth(
         split=split,
         recordings=tuple(recordings),
         sequences=tuple(sequences),
         background=dataset.background,
         notes=tuple(notes),
+        unsegmented=unsegmented,
     )
 
 
@@ -105,7 +122,7 @@ def score_set(prediction_set: PredictionSet, truth: Truth, protocol: Protocol = 
         prediction_set=prediction_set,
         by_sequence={
             true.sequence.name: count_sequence(
-                segments[true.sequence.recording], true, truth.background, protocol
+                segments[true.sequence.recording], true, truth.background, protocol, truth.unsegmented
             )
             for true in truth.sequences
         },
@@ -113,23 +130,36 @@ def score_set(prediction_set: PredictionSet, truth: Truth, protocol: Protocol = 
 
 
 def count_sequence(
-    predicted: Segments, true: TrueSequence, background: tuple[str, ...], protocol: Protocol = "masked"
+    predicted: Segments,
+    true: TrueSequence,
+    background: tuple[str, ...],
+    protocol: Protocol = "masked",
+    unsegmented: tuple[str, ...] = (),
 ) -> Counts:
     """Count one sequence; a frame has the class of the segment that holds its time.
 
     Unlabeled and background frames aren't scored; see `EvaluateConfig.protocol` for what becomes of them. A
-    prediction of a background class is wrong, and a gap.
+    prediction of a background class is wrong, and a gap. Unsegmented classes are right or wrong as all others,
+    and gaps.
     """
     segments = true.sequence.segments
     names = first_seen((*segments.labels, *predicted.labels))
-    ignored = [index for index, name in enumerate(names) if name in background]
+    unscored = [index for index, name in enumerate(names) if name in background]
+    gaps = [index for index, name in enumerate(names) if name in (*background, *unsegmented)]
     true_T = segments.classes_at(true.times_ns, names)
-    true_T[np.isin(true_T, ignored)] = UNLABELED
+    true_T[np.isin(true_T, unscored)] = UNLABELED
     predicted_T = predicted.classes_at(true.times_ns, names)
     if protocol == "published-concat":
         kept = true_T != UNLABELED
         true_T, predicted_T = true_T[kept], predicted_T[kept]
-    return count(predicted_T, true_T, ignored)
+    return count(predicted_T, true_T, gaps)
+
+
+def _unknown_classes(names: Sequence[str], sequences: Sequence[TrueSequence], dataset: Dataset) -> list[str]:
+    """Classes that no sequence has and the dataset doesn't state, most likely misspelt."""
+    labeled = {label for true in sequences for label in true.sequence.segments.labels}
+    rest = [name for name in names if name not in labeled]
+    return [name for name in rest if name not in (dataset.classes() or ())]
 
 
 def _grid(sequence: LabeledSequence, dataset: Dataset) -> Int64s:

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sync_eval.runs import ORACLES, SELECTED_ON_TEST, Row
+from sync_store.labels import first_seen
 
 COLUMNS = {"edit": "Edit", "f1_10": "F1@10", "f1_25": "F1@25", "f1_50": "F1@50", "mof": "MoF"}
 """Metrics of Table 1 in its order, and their headings."""
@@ -88,7 +89,7 @@ def to_csv(rows: Sequence[Row], protocol: str) -> str:
     writer = csv.writer(out, lineterminator="\n")
     names = (
         *("run", "feature_set", "method", "view", "kind", "split"),
-        *("trained_on", "selection", "protocol", "seeds"),
+        *("trained_on", "selection", "protocol", "unsegmented", "seeds"),
     )
     measures = [name for metric in MEASURES for name in (metric, f"{metric}_sd")]
     writer.writerow([*names, *measures, "num_sequences", "num_frames"])
@@ -98,6 +99,7 @@ def to_csv(rows: Sequence[Row], protocol: str) -> str:
         joined = {
             "protocol": protocol,
             "trained_on": "; ".join(table["trained_on"]),
+            "unsegmented": "; ".join(table["unsegmented"]),
             "seeds": " ".join(map(str, table["seeds"])),
         }
         values = [value for metric in MEASURES for value in (table[metric], sd.get(metric))]
@@ -121,9 +123,10 @@ def _row_table(row: Row) -> dict[str, Any]:
         "view": info.view,
         "kind": info.kind,
         "split": info.split,
-        "trained_on": list(info.trained_on),
+        "trained_on": list(row.group.trained_on),
         "selection": row.group.selection,
         "settings": dict(info.protocol or {}),
+        "unsegmented": list(row.unsegmented),
         "seeds": list(seeds),
         **{metric: row.mean(metric) for metric in MEASURES},
         "sd": {metric: row.deviation(metric) for metric in MEASURES} if len(seeds) > 1 else None,
@@ -161,7 +164,7 @@ def _lay_out(rows: Sequence[Row], protocol: str) -> _Layout:
 
 
 def _marks(row: Row) -> str:
-    return _DAGGER * bool(row.group.info.trained_on) + _DOUBLE_DAGGER * row.group.selected_on_test
+    return _DAGGER * bool(row.group.trained_on) + _DOUBLE_DAGGER * row.group.selected_on_test
 
 
 def _number(row: Row, metric: str) -> str:
@@ -182,12 +185,15 @@ def _footnotes(rows: Sequence[Row], protocol: str, shared: dict[str, str]) -> tu
     if len(sizes) == 1:
         num_sequences, num_frames = sizes.pop()
         said.append(f"sequences {num_sequences}; frames {num_frames}")
-    notes = [f"{'; '.join([*said, f'protocol {protocol}'])}."]
+    said.append(f"protocol {protocol}")
+    if unsegmented := first_seen(name for row in rows for name in row.unsegmented):
+        said.append(f"no segments of {', '.join(unsegmented)}")
+    notes = [f"{'; '.join(said)}."]
     if any(len(row.group.seeds) > 1 for row in rows):
         over = f"over {shared['seeds']} seeds" if "seeds" in shared else "over seeds"
         notes.append(f"Mean ± standard deviation {over}.")
-    for seen in dict.fromkeys(row.group.info.trained_on for row in rows if row.group.info.trained_on):
-        features = dict.fromkeys(r.group.info.feature_set for r in rows if r.group.info.trained_on == seen)
+    for seen in dict.fromkeys(row.group.trained_on for row in rows if row.group.trained_on):
+        features = dict.fromkeys(r.group.info.feature_set for r in rows if r.group.trained_on == seen)
         notes.append(f"{_DAGGER} The backbone of {', '.join(features)} was trained on: {'; '.join(seen)}.")
     if any(row.group.selected_on_test for row in rows):
         notes.append(

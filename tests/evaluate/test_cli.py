@@ -74,6 +74,29 @@ def test_protocol_from_the_project_file_the_option_or_the_environment(
     assert done.returncode == 1 and "unknown key 'protcol', did you mean 'protocol'?" in done.stderr
 
 
+def test_unsegmented_classes_of_the_project_file(folder: Any, sync_eval: Command) -> None:
+    """The published figures for B as a background class, and every form says that it was one."""
+    folder.add("m3", "B*5 a*10 B*5 b*10")
+    folder.predict({"m3": "a*12 B*3 b*10 B*5"})
+    assert json.loads(sync_eval("--json").stdout)["rows"][0]["edit"] == 50
+    project = folder.root / "sync.toml"
+    project.write_text(project.read_text() + '\n[evaluate]\nunsegmented = ["B", "SIL"]\n')
+    done = sync_eval("--json")
+    assert done.stderr == "note: split test has no label 'SIL', given as unsegmented\n"
+    (row,) = json.loads(done.stdout)["rows"]
+    keys = ("edit", "mof", "f1_10", "f1_25", "f1_50", "unsegmented")
+    assert [row[key] for key in keys] == [100, 40, 100, 100, 0, ["B", "SIL"]]
+    (line,) = csv.DictReader(io.StringIO(sync_eval("--format", "csv").stdout))
+    assert (line["unsegmented"], line["edit"]) == ("B; SIL", "100.0")
+    for form in ("text", "markdown"):
+        note = "run main; features demo; split test; sequences 1; frames 30; protocol masked; no segments of B, SIL."
+        assert sync_eval("--format", form).stdout.splitlines()[-1] == note
+    project.write_text(project.read_text().replace("background = []", 'background = ["B"]'))
+    fails(sync_eval(), "[evaluate] unsegmented: 'B' is in dataset.background too")
+    project.write_text(project.read_text().replace('["B", "SIL"]', '"B"'))
+    fails(sync_eval(), "[evaluate]: unsegmented must be a list of str, got 'B'")
+
+
 def fails(done: "subprocess.CompletedProcess[str]", *words: str) -> None:
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1

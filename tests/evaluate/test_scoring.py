@@ -96,6 +96,70 @@ def test_frames_without_a_prediction_are_wrong_and_counted(folder: Any, protocol
     assert (scores.coverage, scores.mof, scores.edit) == (0.75, 75, 100)
 
 
+GOLDEN = {
+    "m1": ("a*10 b*10 c*10", "a*8 b*12 c*10"),
+    "m2": ("a*10 b*10 a*10", "a*5 b*2 a*3 b*10 c*10"),
+    "m3": ("B*5 a*10 B*5 b*10", "a*12 B*3 b*10 B*5"),
+}
+"""Labels and predictions."""
+
+
+@pytest.mark.parametrize(
+    ("names", "unsegmented", "edit", "mof", "f1"),
+    [
+        (["m3"], (), 50, 40, (50, 50, 0)),
+        (["m3"], ("B",), 100, 40, (100, 100, 0)),
+        (["m1", "m2"], (), 80, 76.666667, (71.428571, 71.428571, 71.428571)),
+        (["m1", "m2", "m3"], ("B",), 86.666667, 64.444444, (77.777778, 77.777778, 55.555556)),
+    ],
+)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_unsegmented_classes_are_scored_as_the_field_scores_its_background(
+    folder: Any,
+    protocol: Protocol,
+    names: list[str],
+    unsegmented: tuple[str, ...],
+    edit: float,
+    mof: float,
+    f1: tuple[float, float, float],
+) -> None:
+    """Computed with utils.py of fpv-iplab/synchronization-is-all-you-need, the class B as its `bg_class`."""
+    for name in names:
+        folder.add(name, GOLDEN[name][0])
+    predicted = folder.predict({name: GOLDEN[name][1] for name in names})
+    truth = read_truth(folder.dataset, "test", unsegmented)
+    scores = score_set(predicted, truth, protocol).scores
+    found = (scores.edit, scores.mof, scores.f1_10, scores.f1_25, scores.f1_50)
+    assert found == pytest.approx((edit, mof, *f1), abs=1e-6)
+    assert (scores.num_frames, truth.notes) == (30 * len(names), ())
+
+
+def test_unsegmented_and_background_classes_side_by_side(folder: Any) -> None:
+    """Frames of idle aren't scored at all; those of B are right or wrong, in the gaps too."""
+    folder.background = ("idle",)
+    folder.add("r1", "B*5 a*10 idle*5 B*10 a*10")
+    predicted = folder.predict({"r1": "B*5 a*8 B*2 a*5 B*5 a*15"})
+    (counts,) = score_set(predicted, read_truth(folder.dataset, "test", ("B",))).by_sequence.values()
+    assert (counts.num_frames, counts.num_correct_frames, counts.num_predicted_frames) == (35, 28, 35)
+    assert (counts.num_true_segments, counts.num_predicted_segments) == (2, 2)
+
+
+def test_an_unsegmented_class_that_cant_be_is_told(folder: Any) -> None:
+    folder.background = ("idle",)
+    folder.add("r1", "a*10 B*10 idle*3")
+    with pytest.raises(
+        DatasetError,
+        match=r"\[evaluate\] unsegmented: 'idle' is in dataset.background too, .* one of the two",
+    ):
+        read_truth(folder.dataset, "test", ("B", "idle"))
+    truth = read_truth(folder.dataset, "test", ("B", "SIL", "sil"))
+    assert truth.notes == tuple(
+        f"split test has no label {name!r}, given as unsegmented" for name in ("SIL", "sil")
+    )
+    (folder.root / "classes.txt").write_text("a\nB\nSIL\n")
+    assert len(read_truth(folder.dataset, "test", ("B", "SIL", "sil")).notes) == 1
+
+
 def test_a_frame_half_a_millisecond_before_a_predicted_segment_belongs_to_it(folder: Any) -> None:
     folder.add("r1", "a*10")
     (true,) = read_truth(folder.dataset, "test").sequences

@@ -75,9 +75,21 @@ def test_rows_whose_backbone_saw_other_data_are_flagged(folder: Any) -> None:
     ]
     note = "† The backbone of tsm was trained on: all views of train; labels of train."
     assert text.splitlines()[-1] == note
-    assert note in to_markdown(rows_of(folder), "masked")
+    markdown = to_markdown(rows_of(folder), "masked")
+    assert note in markdown and "| tas† | main |" in markdown and "| tas | second |" in markdown
     (_, flagged) = json.loads(to_json(rows_of(folder), "masked", []))["rows"]
     assert flagged["trained_on"] == ["all views of train", "labels of train"]
+    lines = csv.DictReader(io.StringIO(to_csv(rows_of(folder), "masked")))
+    assert [line["trained_on"] for line in lines] == ["", "all views of train; labels of train"]
+
+
+def test_what_the_backbone_of_any_seed_saw_flags_the_row(folder: Any) -> None:
+    folder.add("r1", "a*10")
+    for seed, trained_on in ((0, ()), (1, ("view e4",)), (2, ("view v3", "view e4"))):
+        folder.predict({"r1": "a*10"}, seed=seed, trained_on=trained_on)
+    lines = to_text(rows_of(folder), "masked").splitlines()
+    assert [line.split()[0] for line in lines if " e4 " in line and "†" in line] == ["tas†"]
+    assert lines[-1] == "† The backbone of demo was trained on: view e4; view v3."
 
 
 def test_rows_selected_on_test_data_are_flagged(folder: Any) -> None:

@@ -135,9 +135,11 @@ class TinyProject:
         """Train in this process."""
         train(load_project(self.root), self.config(**changed), overwrite=overwrite, quiet=True)
 
-    def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+    def start(
+        self, *arguments: str, program: str = "sync-train", **variables: str
+    ) -> "subprocess.Popen[str]":
         """Start the real command in the project's folder."""
-        command = Path(sys.executable).with_name("sync-train")
+        command = Path(sys.executable).with_name(program)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SYNC_")}
         return subprocess.Popen(
             [command, *arguments],
@@ -148,9 +150,11 @@ class TinyProject:
             text=True,
         )
 
-    def run(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    def run(
+        self, *arguments: str, program: str = "sync-train", **variables: str
+    ) -> "subprocess.CompletedProcess[str]":
         """Run the real command to its end."""
-        process = self.start(*arguments, **variables)
+        process = self.start(*arguments, program=program, **variables)
         out, err = process.communicate(timeout=300)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
@@ -171,6 +175,12 @@ def make_project(
         for view in CLOCKS_NS:
             write_features(project.store, view, name, labels, seed)
     return project
+
+
+@pytest.fixture(scope="session")
+def project_at() -> Callable[[Path], TinyProject]:
+    """The project of a folder that a test has written itself."""
+    return TinyProject
 
 
 @pytest.fixture(scope="session")

@@ -37,8 +37,13 @@ Weights = dict[str, Any]
 
 @pytest.mark.parametrize(
     "info",
-    [INFO, replace(INFO, adapter=None), replace(INFO, precision="bfloat16")],
-    ids=["adapted", "plain", "bfloat16"],
+    [
+        INFO,
+        replace(INFO, adapter=None),
+        replace(INFO, precision="bfloat16"),
+        replace(INFO, ensemble_weights=(1.0, 1.0, 1.0, 1.0, 0.0, 0.0)),
+    ],
+    ids=["adapted", "plain", "bfloat16", "weighted"],
 )
 def test_a_saved_model_comes_back_the_same(tmp_path: Path, info: SegmenterInfo) -> None:
     torch.manual_seed(0)
@@ -50,9 +55,18 @@ def test_a_saved_model_comes_back_the_same(tmp_path: Path, info: SegmenterInfo) 
     loaded, loaded_info = load_segmenter(tmp_path / "m")
     assert loaded_info == info
     assert loaded.precision == getattr(torch, info.precision)
+    assert loaded.ensemble_weights == info.ensemble_weights
     assert not loaded.training
     found, wanted = loaded(rows, valid).logits, model.eval()(rows, valid).logits
     assert all(torch.equal(found[level], wanted[level]) for level in LEVELS)
+
+
+def test_a_model_from_before_there_were_weights_of_levels_has_equal_ones(tmp_path: Path) -> None:
+    save_segmenter(tmp_path, INFO.build(), INFO)
+    table = json.loads((tmp_path / "config.json").read_text())
+    del table["ensemble_weights"]
+    (tmp_path / "config.json").write_text(json.dumps(table))
+    assert load_segmenter(tmp_path)[1] == INFO
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Settings: the paper's numbers as defaults, and what can't be."""
 
 import re
+import tomllib
 from typing import Any
 
 import pytest
@@ -68,6 +69,43 @@ def test_strange_tables_are_refused_with_a_hint(table: dict[str, Any], message: 
         read(table)
 
 
+@pytest.mark.parametrize(
+    ("lines", "chunks", "rates", "batch_size", "tta"),
+    [
+        (", ".join(map(str, range(7, 16))), (10, 1200), (1e-4, 3e-3), 100, tuple(range(7, 16))),
+        ("3, 4, 4, 4, 5", (4, 600), (5e-4, 3e-4), 11, (3, 4, 4, 4, 5)),
+        (", ".join(map(str, range(20, 40))), (20, 960), (3e-4, 1e-3), 20, tuple(range(20, 40))),
+    ],
+    ids=["Breakfast", "GTEA", "50Salads"],
+)
+def test_the_settings_of_c2f_tcns_own_repository_can_be_written(
+    lines: str, chunks: tuple[int, int], rates: tuple[float, float], batch_size: int, tta: tuple[int, ...]
+) -> None:
+    """dipika-singhania/C2F-TCN train.py, eval.py."""
+    text = f"""
+        chunk_rows = {chunks[0]}
+        max_chunks = {chunks[1]}
+        pad_to = {chunks[1]}
+        tta_chunk_rows = [{lines}]
+        ensemble_weights = [1, 1, 1, 1, 0, 0]
+        [teacher]
+        learning_rate = {rates[0]}
+        weight_decay = {rates[1]}
+        batch_size = {batch_size}
+        smoothing = 0.15
+        max_epochs = 500
+        patience = 500
+        selection = "last"
+    """
+    config = read(tomllib.loads(text))
+    assert (config.chunk_rows, config.max_chunks, config.pad_to) == (*chunks, chunks[1])
+    assert (config.tta_chunk_rows, config.ensemble_weights) == (tta, (1, 1, 1, 1, 0, 0))
+    teacher = config.teacher
+    assert (teacher.learning_rate, teacher.weight_decay, teacher.batch_size) == (*rates, batch_size)
+    assert (teacher.smoothing, teacher.max_epochs, teacher.patience) == (0.15, 500, 500)
+    assert TrainConfig().ensemble_weights == (1, 1, 1, 1, 1, 1)
+
+
 NAN, INFINITY = float("nan"), float("inf")
 
 
@@ -103,6 +141,14 @@ NAN, INFINITY = float("nan"), float("inf")
         (TrainConfig, {"chunk_rows": 0}, "chunk_rows must be at least 1, got 0"),
         (TrainConfig, {"max_chunks": 0}, "max_chunks must be at least 1"),
         (TrainConfig, {"tta_chunk_rows": (10, 0)}, "tta_chunk_rows must be at least 1 each, got [10, 0]"),
+        (
+            TrainConfig,
+            {"ensemble_weights": (1.0,) * 5},
+            "ensemble_weights must be 6 numbers of at least 0, one of them above 0, got [1.0, 1.0, 1.0, 1.0, 1.0]",
+        ),
+        (TrainConfig, {"ensemble_weights": (0.0,) * 6}, "one of them above 0, got [0.0, 0.0"),
+        (TrainConfig, {"ensemble_weights": (1.0, 1.0, 1.0, 1.0, 1.0, -1.0)}, "ensemble_weights must be 6"),
+        (TrainConfig, {"ensemble_weights": (1.0, 1.0, 1.0, 1.0, 1.0, NAN)}, "ensemble_weights must be 6"),
         (TrainConfig, {"pad_to": 600}, "pad_to must be at least max_chunks 1200, got 600"),
         (TrainConfig, {"tolerance_seconds": -0.1}, "tolerance_seconds must be at least 0, got -0.1"),
         (TrainConfig, {"min_coverage": 1.5}, "min_coverage must lie from 0 to 1, got 1.5"),

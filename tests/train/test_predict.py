@@ -89,6 +89,14 @@ def test_chunk_sizes_are_averaged(model: Segmenter, rows: list[torch.Tensor]) ->
         torch.testing.assert_close(probabilities_TK.sum(1), torch.ones(len(rows_TD)))
 
 
+def test_a_repeated_chunk_size_weighs_more(model: Segmenter, rows: list[torch.Tensor]) -> None:
+    """C2F-TCN's 3, 4, 5 with weights 1, 3, 1 for GTEA."""
+    found = row_probabilities(model, rows, WINDOWING, chunk_rows=(3, 4, 4, 4, 5))
+    for rows_TD, probabilities_TK in zip(rows, found, strict=True):
+        three, four, five = (reference(model, rows_TD, size, 20, 384) for size in (3, 4, 5))
+        torch.testing.assert_close(probabilities_TK, (three + 3 * four + five) / 5, rtol=1e-4, atol=1e-5)
+
+
 def test_batch_statistics_stay_as_they_are(model: Segmenter, rows: list[torch.Tensor]) -> None:
     """The published evaluation of C2F-TCN leaves the network in training mode."""
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -6,7 +6,7 @@ import pytest
 
 from sync_store.predictions import METHODS
 from sync_store.project import load_project
-from sync_train.protocol import STAGES, selections, settings_digest
+from sync_train.protocol import STAGES, selections, settings_digest, stage_settings
 from sync_train.setting import make_setting
 
 ALL = set(METHODS)
@@ -32,6 +32,8 @@ def digests(project: Any, **changed: Any) -> dict[str, str]:
         ({"precision": "float32"}, set()),
         ({"standardize": True}, ALL),
         ({"tta_chunk_rows": (1, 2)}, ALL),
+        ({"ensemble_weights": (1.0, 1.0, 1.0, 1.0, 0.0, 0.0)}, ALL),
+        ({"ensemble_weights": (1.0,) * 6}, set()),
         ({"tolerance_seconds": 0.1}, ON_PAIRS),
         ({"min_coverage": 0.4}, ON_PAIRS),
         ({"seeds": (1, 2)}, set()),
@@ -70,6 +72,14 @@ def test_settings_depend_on_no_features_and_no_splits_lines(project: Any) -> Non
     project.delete_features("e4", ["a0", "e0"])
     (project.root / "splits" / "adapt.txt").write_text("a1\n")
     assert digests(project) == before
+
+
+def test_equal_weights_are_no_setting_of_a_stage(tiny: Any) -> None:
+    """Stages that were trained before there was a choice stay valid."""
+    for weights, said in (((1.0,) * 6, False), ((1.0, 1.0, 1.0, 1.0, 0.0, 0.0), True)):
+        setting = make_setting(load_project(tiny.root), tiny.config(ensemble_weights=weights))
+        for stage in ("teacher", "ego-oracle", "adapter", "tas", "feature-tas"):
+            assert ("ensemble_weights" in stage_settings(setting, stage)) is said
 
 
 def test_how_each_stage_is_selected(tiny: Any) -> None:

@@ -279,6 +279,26 @@ def test_selection_holds_out_recordings_of_the_training_split(project: Any) -> N
     assert project.weights("teacher", run="by-hand") == weights
 
 
+def test_every_model_of_a_run_has_its_weights_of_levels(project: Any) -> None:
+    """The adapter's and the students' models begin as the teacher's."""
+    weights = (1.0, 1.0, 1.0, 1.0, 0.0, 0.0)
+    once = {"teacher": ONE_EPOCH, "adapter": ONE_EPOCH, "student": ONE_EPOCH}
+    project.train(**once, ensemble_weights=weights)
+    for stage in ALL_STAGES:
+        model, _ = load_segmenter(project.stage(stage))
+        assert model.ensemble_weights == weights, stage
+    for method in TO_EGO:
+        model, info = load_segmenter(project.stage(STAGES[method][-1]))
+        stored = FeatureStore(project.store).read("tiny", "e4", "e0")
+        rows_TD = torch.from_numpy(stored.features)
+        (probabilities_TK,) = row_probabilities(model, [rows_TD], info.windowing)
+        recording = Recording(name="e0", rows_TD=rows_TD, timestamps=stored.timestamps)
+        wanted = segments_to_csv(segments_of_probabilities(recording, probabilities_TK, info.classes))
+        assert project.predictions(method)["e0"] == wanted
+    with pytest.raises(TrainingError, match=r"was trained with ensemble_weights = \[1.0, .*\], now None"):
+        project.train(**once)
+
+
 def test_one_training_recording_is_enough_for_the_last_epoch_only(project: Any) -> None:
     (project.root / "splits" / "train.txt").write_text("t0\n")
     with pytest.raises(

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.functional import interpolate
 
 from sync_train.models.adapter import Adapter, AdapterConfig
 from sync_train.models.c2f_tcn import C2FTCN, LEVELS
@@ -66,6 +67,21 @@ def test_without_adapter_it_is_the_network() -> None:
     with torch.no_grad():
         found, wanted = segmenter(rows, valid).logits, segmenter.c2f_tcn(rows.transpose(1, 2))
     assert all(torch.equal(found[level], wanted[level]) for level in LEVELS)
+
+
+def test_probabilities_are_the_weighted_ensemble() -> None:
+    """Without the two coarsest levels, as in C2F-TCN's own repository, and with all alike."""
+    segmenter = make_segmenter(adapted=True)
+    rows, valid = torch.randn(2, 400, 4), torch.arange(400)[None] < torch.tensor([[400], [90]])
+    with torch.no_grad():
+        logits = segmenter(rows, valid).logits
+        for shares in ((1, 1, 1, 1, 1, 1), (1, 1, 1, 1, 0, 0), (0, 3, 0, 0, 0, 1)):
+            segmenter.ensemble_weights = shares
+            wanted = torch.zeros(2, 3, 400)
+            for share, level in zip(shares, LEVELS, strict=True):
+                stretched = interpolate(logits[level], size=400, mode="linear", align_corners=True)
+                wanted += share / sum(shares) * stretched.softmax(1)
+            torch.testing.assert_close(segmenter.probabilities(rows, valid), wanted)
 
 
 def test_lower_precision_multiplies_in_it_and_keeps_the_rest() -> None:

@@ -1,6 +1,7 @@
 """Views, splits and features of a run, and what is missing, before the first epoch."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,65 @@ def test_what_doesnt_exist_is_named(
         setting_of(tiny, **changed)
 
 
+EGO_SECTION = '[views.e4]\nkind = "ego"\n'
+
+
+def without_ego_view(project: Any, instead: str = "") -> None:
+    file = project.root / "sync.toml"
+    file.write_text(file.read_text().replace(EGO_SECTION, instead))
+
+
 def test_a_project_without_ego_view(project: Any) -> None:
-    text = (project.root / "sync.toml").read_text()
-    (project.root / "sync.toml").write_text(text.replace('[views.e4]\nkind = "ego"\n', ""))
-    with pytest.raises(ProjectError, match=r'has no ego view. Add one: \[views.NAME\] kind = "ego"'):
+    without_ego_view(project)
+    add = r'add the ego view that {} needs: \[views.NAME\] kind = "ego"$'
+    message = "sync.toml: this project has one view: train with sync-train teacher, or "
+    with pytest.raises(ProjectError, match=message + add.format("ego-oracle")):
         setting_of(project)
+    with pytest.raises(ProjectError, match=message + add.format("tas")):
+        setting_of(project, methods=("exo-oracle", "tas"))
+    message = (
+        r'sync.toml \[train.teacher\]: this project has one view, and selection = "published-test-ego" selects '
+        'on an ego view; choose "held-out" or "last"'
+    )
+    with pytest.raises(ProjectError, match=message):
+        setting_of(project, methods=("exo-oracle",), teacher={"selection": "published-test-ego"})
+    setting = setting_of(project, methods=("exo-oracle",), device="cpu")
+    assert (setting.exo, setting.ego, setting.provenance["ego"]) == ("v3", None, None)
+    check_setting(setting)
+    project.delete_features("v3", ["t1", "e0"])
+    with pytest.raises(IncompleteError, match=r"lacks recordings of view v3: 2 \(e0, t1\)"):
+        check_setting(setting_of(project, methods=("exo-oracle",)))
+
+
+def test_several_exo_views_and_no_ego_view(project: Any) -> None:
+    without_ego_view(project, '[views.v4]\nkind = "exo"\n')
+    with pytest.raises(ProjectError, match="this project has no ego view: train with sync-train teacher"):
+        setting_of(project)
+    setting = setting_of(project, methods=("exo-oracle",), exo="v4")
+    assert (setting.exo, setting.ego) == ("v4", None)
+
+
+def test_a_project_without_exo_view(project: Any) -> None:
+    file = project.root / "sync.toml"
+    file.write_text(file.read_text().replace('[views.v3]\nkind = "exo"\n', ""))
+    message = r'sync.toml: has no exo view. Add one: \[views.NAME\] kind = "exo"\.'
+    only = " The only view of a project counts as exo, even a worn camera's$"
+    with pytest.raises(ProjectError, match=message + only):
+        setting_of(project, methods=("exo-oracle",))
+    file.write_text(file.read_text() + '[views.e3]\nkind = "ego"\n')
+    with pytest.raises(ProjectError, match=f"{message}$"):
+        setting_of(project)
+
+
+def test_without_a_word_on_features_the_only_ones_of_the_store_are_taken(project: Any) -> None:
+    """As after an import, where nothing was extracted."""
+    file = project.root / "sync.toml"
+    file.write_text(file.read_text().replace('feature_set = "tiny"', ""))
+    assert setting_of(project).source.feature_set == "tiny"
+    shutil.copytree(project.store / "tiny", project.store / "tinier")
+    with pytest.raises(IncompleteError, match="there is no feature set 'dinov2-large'; known: tinier, tiny"):
+        setting_of(project)
+    assert setting_of(project, feature_set="tinier").source.feature_set == "tinier"
 
 
 def test_a_store_that_isnt_there(tiny: Any, tmp_path: Path) -> None:

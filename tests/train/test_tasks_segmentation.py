@@ -90,6 +90,18 @@ def test_every_parameter_gets_a_gradient() -> None:
     assert [name for name, p in task.module.named_parameters() if p.grad is None] == []
 
 
+def test_heads_of_levels_without_weight_learn_nothing() -> None:
+    """Weights as in C2F-TCN's own repository: the heads of y1 and y2 have no part in the loss."""
+    task = make_task([make_labeled(90)], zoom=False)
+    task.module.ensemble_weights = (1.0, 1.0, 1.0, 1.0, 0.0, 0.0)
+    (losses,) = task.losses(0)
+    torch.autograd.backward(losses["loss"])
+    network = task.module.c2f_tcn
+    heads = [network.outcc0, network.outcc1, network.outcc2, network.outcc3, network.outcc4, network.outcc]
+    learns = [any(p.grad is not None and bool(p.grad.any()) for p in head.parameters()) for head in heads]
+    assert learns == [False, False, True, True, True, True]
+
+
 def test_a_window_without_labels_is_left_out() -> None:
     """Alone in its batch, its mean loss over no step would be NaN, and the whole network with it."""
     recordings = [make_labeled(250, unlabeled=slice(90, 250)), make_labeled(40, seed=1)]

@@ -15,7 +15,7 @@ from sync_store.atomic import write_atomic, write_json
 from sync_store.config import from_table
 from sync_store.errors import TrainingError
 from sync_train.batches import Windowing
-from sync_train.config import Precision
+from sync_train.config import EQUAL_WEIGHTS, Precision
 from sync_train.models.adapter import Adapter, AdapterConfig
 from sync_train.models.c2f_tcn import C2FTCN
 from sync_train.models.segmenter import Segmenter, Standardizer
@@ -36,6 +36,7 @@ class SegmenterInfo:
     windowing: Windowing
     adapter: AdapterConfig | None = None
     precision: Precision = "float32"
+    ensemble_weights: tuple[float, ...] = EQUAL_WEIGHTS
 
     def build(self) -> Segmenter:
         """A new model of these sizes."""
@@ -44,6 +45,7 @@ class SegmenterInfo:
             C2FTCN(feature_dim=self.feature_dim, num_classes=len(self.classes)),
             None if self.adapter is None else Adapter(self.adapter),
             precision=getattr(torch, self.precision),
+            ensemble_weights=self.ensemble_weights,
         )
 
 

@@ -1,11 +1,12 @@
 """The command `sync-train`."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from sync_store.atomic import write_json
 from sync_store.config import from_table
@@ -23,22 +24,56 @@ from sync_store.predictions import METHODS
 from sync_store.project import Project, load_project
 from sync_train.config import TrainConfig
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the command line asks for."""
+
+    project_path: Path | None
+    overrides: Mapping[str, Any]
+    """Fields of `TrainConfig` that were given."""
+    overwrite: bool
+    quiet: bool
+    as_json: bool
+
+
+def run_options(function: Function) -> Function:
+    """Add what every way to train has."""
+    for option in reversed(
+        (
+            project_option,
+            click.option("--run", help="Name of the run."),
+            click.option(
+                "--seed",
+                "seeds",
+                multiple=True,
+                type=click.IntRange(min=0),
+                envvar="SYNC_SEED",
+                help="Seed; repeat for several.",
+            ),
+            click.option(
+                "--feature-set",
+                help="Features to learn from [default: those that [extract] names, else the store's only ones].",
+            ),
+            click.option("--exo", help="Source view [default: the first exo view]."),
+            click.option("--device", help="auto, cpu, cuda, cuda:1 …"),
+            click.option("--overwrite", is_flag=True, help="Train anew what is there already."),
+            click.option("--quiet", "-q", is_flag=True, help="No progress."),
+            json_option,
+        )
+    ):
+        function = option(function)
+    return function
+
 
 @click.group(
     cls=SyncGroup,
     invoke_without_command=True,
     context_settings={"auto_envvar_prefix": "SYNC", "help_option_names": ["-h", "--help"]},
 )
-@project_option
-@click.option("--run", help="Name of the run.")
-@click.option(
-    "--seed",
-    "seeds",
-    multiple=True,
-    type=click.IntRange(min=0),
-    envvar="SYNC_SEED",
-    help="Seed; repeat for several.",
-)
+@run_options
 @click.option(
     "--method",
     "methods",
@@ -47,13 +82,7 @@ from sync_train.config import TrainConfig
     envvar="SYNC_METHOD",
     help="Row of the table to make; repeat for several [default: all].",
 )
-@click.option("--feature-set", help="Features to learn from [default: those that [extract] makes].")
-@click.option("--exo", help="Source view [default: the first exo view].")
 @click.option("--ego", help="Target view [default: the first ego view].")
-@click.option("--device", help="auto, cpu, cuda, cuda:1 …")
-@click.option("--overwrite", is_flag=True, help="Train anew what the methods have there already.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
-@json_option
 @click.version_option(package_name="sync-tas")
 @click.pass_context
 def main(
@@ -71,18 +100,78 @@ def main(
     [train] of sync.toml; options and SYNC_* environment variables override them.
     """
     set_up_logging()
-    project = load_project(project_path)
-    config = read_config(project, given(ctx, **options))
-    done = train(project, config, overwrite=overwrite, quiet=quiet or as_json)
-    if as_json:
+    request = Request(
+        project_path=project_path,
+        overrides=given(ctx, **options),
+        overwrite=overwrite,
+        quiet=quiet,
+        as_json=as_json,
+    )
+    if ctx.invoked_subcommand is None:
+        project = load_project(request.project_path)
+        carry_out(request, project, read_config(project, request.overrides))
+    elif ctx.get_parameter_source("methods") is ParameterSource.COMMANDLINE:
+        raise click.UsageError(f"--method doesn't go with {ctx.invoked_subcommand}, which makes one row.")
+    else:
+        ctx.obj = request
+
+
+@main.command()
+@run_options
+@click.option(
+    "--train-split", envvar="SYNC_TRAIN_SPLIT", help="Split to learn from [default: [train.splits] train]."
+)
+@click.option(
+    "--test-split", envvar="SYNC_TEST_SPLIT", help="Split to predict [default: [train.splits] test]."
+)
+@click.pass_context
+def teacher(
+    ctx: click.Context,
+    /,
+    project_path: Path | None,
+    overwrite: bool,
+    quiet: bool,
+    as_json: bool,
+    train_split: str | None,
+    test_split: str | None,
+    **options: Any,
+) -> None:
+    """Train the teacher alone, and predict the test split of the same view: the row exo-oracle.
+
+    An ordinary trainer of temporal action segmentation. It needs one view, and neither an ego view nor pairs.
+    """
+    before: Request = ctx.obj  # has the SYNC_* variables too, so only what was typed after goes before it
+    typed = {
+        name: value
+        for name, value in {"project_path": project_path, **options}.items()
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    request = Request(
+        project_path=typed.pop("project_path", before.project_path),
+        overrides={**before.overrides, **typed, "methods": ("exo-oracle",)},
+        overwrite=overwrite or before.overwrite,
+        quiet=quiet or before.quiet,
+        as_json=as_json or before.as_json,
+    )
+    project = load_project(request.project_path)
+    config = read_config(project, request.overrides)
+    given_splits = {"train": train_split, "test": test_split}
+    splits = replace(config.splits, **{k: name for k, name in given_splits.items() if name is not None})
+    carry_out(request, project, replace(config, splits=splits))
+
+
+def carry_out(request: Request, project: Project, config: TrainConfig) -> None:
+    """Train as asked, and say what was made."""
+    done = train(project, config, overwrite=request.overwrite, quiet=request.quiet or request.as_json)
+    if request.as_json:
         print_json({"run": config.run, "seeds": {str(seed): str(folder) for seed, folder in done.items()}})
-    elif not quiet:
+    elif not request.quiet:
         seeds = ", ".join(map(str, config.seeds))
         click.echo(f"run {config.run}, seeds {seeds}: {project.runs_path / config.run}", err=True)
         click.echo("Score it with: sync-eval", err=True)
 
 
-def read_config(project: Project, overrides: dict[str, Any]) -> TrainConfig:
+def read_config(project: Project, overrides: Mapping[str, Any]) -> TrainConfig:
     """Settings of a project's [train] section under overriding options."""
     config = from_table(TrainConfig, project.stage("train"), f"{project.file} [train]")
     try:

@@ -20,6 +20,9 @@ MAX_SEED = 2**32 - 1
 Precision = Literal["float32", "bfloat16"]
 """In which a model multiplies."""
 
+EQUAL_WEIGHTS = (1.0,) * 6
+"""Each level of the network has the same say."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
@@ -148,11 +151,11 @@ class TrainConfig:
     """What to train and how."""
 
     feature_set: str | None = None
-    """By default the one that [extract] makes."""
+    """By default the one that [extract] names, else the store's only one."""
     exo: str | None = None
     """Source view; by default the first exo view of sync.toml."""
     ego: str | None = None
-    """Target view; by default the first ego view of sync.toml."""
+    """Target view; by default the first ego view of sync.toml. The exo oracle needs none."""
     run: str = "main"
     """Name of this run."""
     seeds: tuple[int, ...] = (0,)
@@ -170,7 +173,11 @@ class TrainConfig:
     standardize: bool = False
     """Subtract mean and divide by deviation of the source view's training rows. Not in the paper."""
     tta_chunk_rows: tuple[int, ...] = ()
-    """Chunk sizes over which predictions are averaged (A101-TAS: 10, 17, 24); none for `chunk_rows` alone."""
+    """Chunk sizes over which predictions are averaged (A101-TAS: 10, 17, 24); none for `chunk_rows` alone. One
+    that is repeated weighs more: 3, 4, 4, 4, 5 are C2F-TCN's 3, 4, 5 with weights 1, 3, 1 for GTEA (eval.py)."""
+    ensemble_weights: tuple[float, ...] = EQUAL_WEIGHTS
+    """Say of each level's probabilities, finest first, in what the teacher and the ego oracle learn by and every
+    method predicts. Equal in A101-TAS main.py; C2F-TCN's own train.py has 1, 1, 1, 1, 0, 0."""
     pad_to: int | None = None
     """Pad every sequence to this many steps (published: 1200); by default to the next multiple of 64."""
     tolerance_seconds: float | None = None
@@ -196,6 +203,16 @@ class TrainConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if any(size < 1 for size in self.tta_chunk_rows):
             raise ValueError(f"tta_chunk_rows must be at least 1 each, got {list(self.tta_chunk_rows)}")
+        weights = self.ensemble_weights
+        if (
+            len(weights) != len(EQUAL_WEIGHTS)
+            or not all(0 <= weight < math.inf for weight in weights)
+            or not any(weights)
+        ):
+            raise ValueError(
+                f"ensemble_weights must be {len(EQUAL_WEIGHTS)} numbers of at least 0, one of them above 0, got "
+                f"{list(weights)}"
+            )
         if self.pad_to is not None and self.pad_to < self.max_chunks:
             raise ValueError(f"pad_to must be at least max_chunks {self.max_chunks}, got {self.pad_to}")
         if self.tolerance_seconds is not None and not 0 <= self.tolerance_seconds < math.inf:

@@ -10,7 +10,6 @@ import torch
 
 from sync_store.labels import Segments, segments_of_rows
 from sync_train.batches import Windowing, group_by_length, split_windows, stack
-from sync_train.ensemble import ensemble_probabilities
 from sync_train.models.segmenter import Segmenter
 from sync_train.pooling import pool_rows
 from sync_train.sequences import Recording
@@ -32,8 +31,8 @@ def row_probabilities(
         model: Put into evaluation mode.
         rows: (T, D) of each recording.
         windowing: Windows and chunks; a chunk's probabilities are those of each of its rows.
-        chunk_rows: Chunk sizes to average over (test-time augmentation, A101-TAS main.py has 10, 17, 24); by
-            default the windowing's alone.
+        chunk_rows: Chunk sizes to average over (test-time augmentation, A101-TAS main.py has 10, 17, 24), one
+            that is repeated as often as it stands there; by default the windowing's alone.
 
     Returns:
         float32 (T, K) on the CPU for each recording.
@@ -48,7 +47,7 @@ def row_probabilities(
             chosen = [windows[number] for number in numbers]
             pooled = [pool_rows(rows[w.index][w.start : w.stop].to(model.device), size) for w in chosen]
             batch = stack(pooled, lengths[numbers[0]], model.device)
-            probabilities_BKL = ensemble_probabilities(model(batch.rows_BLD, batch.valid_BL).logits)
+            probabilities_BKL = model.probabilities(batch.rows_BLD, batch.valid_BL)
             for window, of_window_KL in zip(chosen, probabilities_BKL.cpu(), strict=True):
                 of_rows_TK = of_window_KL.T.repeat_interleave(size, dim=0)[: window.num_rows]
                 totals[window.index][window.start : window.stop] += of_rows_TK / len(sizes)

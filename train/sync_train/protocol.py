@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from sync_train.config import DISTILLED, FitConfig, TrainConfig
+from sync_train.config import DISTILLED, EQUAL_WEIGHTS, FitConfig, TrainConfig
 from sync_train.setting import Setting
 
 STAGES = {
@@ -38,6 +38,10 @@ def stage_settings(setting: Setting, stage: str) -> dict[str, Any]:
         "windowing": asdict(setting.windowing),
         "precision": setting.precision,
     }
+    if (
+        config.ensemble_weights != EQUAL_WEIGHTS
+    ):  # left out else: runs from before there was a choice stay valid
+        settings["ensemble_weights"] = config.ensemble_weights
     if stage in SUPERVISED:
         return settings | {"standardize": config.standardize}
     return settings | {"tolerance_seconds": config.tolerance_seconds, "min_coverage": config.min_coverage}

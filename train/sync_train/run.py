@@ -77,7 +77,7 @@ class SeedRun:
     def predict(self, method: str) -> None:
         """Write the predictions of a method on the test split, unless they are there already."""
         setting, config = self._setting, self._setting.config
-        view = setting.exo if method == "exo-oracle" else setting.ego
+        view = setting.exo if method == "exo-oracle" else setting.target
         model = self.model(method)
         folder = self._folder / "predictions" / method / view
         test = setting.splits["test"]
@@ -113,7 +113,7 @@ class SeedRun:
         if name == "teacher":
             return self._supervised(name, self._setting.exo)
         if name == "ego-oracle":
-            return self._supervised(name, self._setting.ego)
+            return self._supervised(name, self._setting.target)
         if name == "adapter":
             return self._adapter()
         return self._student(name, adapted=name == "feature-tas")
@@ -152,7 +152,13 @@ class SeedRun:
         with torch.random.fork_rng():
             torch.manual_seed(self._seed)
             adapter = Adapter(sizes).to(self._setting.device)
-        model = Segmenter(teacher.standardizer, teacher.c2f_tcn, adapter, precision=teacher.precision)
+        model = Segmenter(
+            teacher.standardizer,
+            teacher.c2f_tcn,
+            adapter,
+            precision=teacher.precision,
+            ensemble_weights=teacher.ensemble_weights,
+        )
 
         def make_task(model: Segmenter) -> FeatureDistillationTask:
             learn, held_out = self._pair_batches(stage, zoom=config.zoom)
@@ -213,6 +219,7 @@ class SeedRun:
             windowing=self._setting.windowing,
             adapter=adapter,
             precision=self._setting.precision,
+            ensemble_weights=self._setting.config.ensemble_weights,
         )
 
     def _selection(
@@ -231,7 +238,7 @@ class SeedRun:
     def _published_score(self) -> Callable[[Segmenter], dict[str, float]]:
         """Score on the ego test split, as the paper's scripts select even the exo teacher."""
         setting = self._setting
-        recordings = setting.source.recordings(setting.ego, setting.splits["test"])
+        recordings = setting.source.recordings(setting.target, setting.splits["test"])
         labeled = label(recordings, setting.dataset, setting.classes)
         return lambda model: score_model(model, labeled, setting.windowing)
 
@@ -253,7 +260,7 @@ class SeedRun:
         tolerance = setting.config.tolerance_seconds
         return setting.source.pairs(
             setting.exo,
-            setting.ego,
+            setting.target,
             names,
             tolerance_ns=None if tolerance is None else round(tolerance * 1e9),
             min_coverage=setting.config.min_coverage,
@@ -270,7 +277,7 @@ class SeedRun:
 
     def _pairs_digest(self) -> dict[str, str]:
         setting, adapt = self._setting, self._setting.splits["adapt"]
-        return {"exo": self._digest(setting.exo, adapt), "ego": self._digest(setting.ego, adapt)}
+        return {"exo": self._digest(setting.exo, adapt), "ego": self._digest(setting.target, adapt)}
 
     def _selected_on(self, config: FitConfig) -> dict[str, Any]:
         """Digests of what the published protocol selects on, besides what is learnt from."""
@@ -278,7 +285,7 @@ class SeedRun:
             return {}
         setting, test = self._setting, self._setting.splits["test"]
         return {
-            "test_features": self._digest(setting.ego, test),
+            "test_features": self._digest(setting.target, test),
             "test_labels": labels_digest(setting.dataset, test),
         }
 

@@ -32,9 +32,15 @@ class Setting:
     config: TrainConfig
     exo: str
     """Source view."""
-    ego: str
-    """Target view."""
+    ego: str | None
+    """Target view; None in a project that has none, where no method needs one."""
     device: torch.device
+
+    @property
+    def target(self) -> str:
+        """`ego`, for what needs one."""
+        assert self.ego is not None, "make_setting refuses what needs an ego view where there is none"
+        return self.ego
 
     @cached_property
     def windowing(self) -> Windowing:
@@ -120,13 +126,14 @@ def make_setting(project: Project, config: TrainConfig) -> Setting:
         SyncError: If one of them doesn't exist.
     """
     where = _device(config.device)
-    feature_set = config.feature_set or _extracted_feature_set(project)
+    dataset = open_dataset(project)
+    store = FeatureStore(project.store_path)
     return Setting(
-        dataset=open_dataset(project),
-        source=Source(FeatureStore(project.store_path), feature_set, where),
+        dataset=dataset,
+        source=Source(store, config.feature_set or _default_feature_set(project, store), where),
         config=config,
-        exo=_view(project, config.exo, "exo"),
-        ego=_view(project, config.ego, "ego"),
+        exo=_source_view(project, config),
+        ego=_target_view(project, config),
         device=where,
     )
 
@@ -146,8 +153,11 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _extracted_feature_set(project: Project) -> str:
-    """Name of what `sync-extract` makes, read from its section: training can't import `ExtractConfig`."""
+def _default_feature_set(project: Project, store: FeatureStore) -> str:
+    """What `sync-extract` makes, where its section says so, else the store's only one, as after an import.
+
+    The section is read as it is: training can't import `ExtractConfig`.
+    """
     extract = project.stage("extract")
     for key in ("feature_set", "backbone"):
         name = extract.get(key, "")
@@ -155,18 +165,45 @@ def _extracted_feature_set(project: Project) -> str:
             raise ProjectError(f"{project.file} [extract]: {key} must be str, got {name!r}")
         if name:
             return name
-    return "dinov2-large"
+    stored = store.feature_sets()
+    return stored[0] if len(stored) == 1 else "dinov2-large"
 
 
-def _view(project: Project, name: str | None, kind: str) -> str:
-    if name is not None:
-        if project.view(name).kind != kind:
-            raise ProjectError(f"{project.file}: view {name} isn't an {kind} view")
-        return name
-    views = project.views_of_kind(kind)
-    if not views:
-        raise ProjectError(f'{project.file}: has no {kind} view. Add one: [views.NAME] kind = "{kind}"')
-    return views[0]
+def _source_view(project: Project, config: TrainConfig) -> str:
+    if config.exo is not None:
+        return _checked_view(project, config.exo, "exo")
+    if views := project.views_of_kind("exo"):
+        return views[0]
+    hint = (
+        " The only view of a project counts as exo, even a worn camera's" if len(project.views) == 1 else ""
+    )
+    raise ProjectError(f'{project.file}: has no exo view. Add one: [views.NAME] kind = "exo".{hint}')
+
+
+def _target_view(project: Project, config: TrainConfig) -> str | None:
+    """The ego view; None where there is none and nothing needs one."""
+    if config.ego is not None:
+        return _checked_view(project, config.ego, "ego")
+    if views := project.views_of_kind("ego"):
+        return views[0]
+    has = "one view" if len(project.views) == 1 else "no ego view"
+    if needing := [method for method in config.methods if method != "exo-oracle"]:
+        raise ProjectError(
+            f"{project.file}: this project has {has}: train with sync-train teacher, or add the ego view that "
+            f'{needing[0]} needs: [views.NAME] kind = "ego"'
+        )
+    if config.teacher.selection == "published-test-ego":
+        raise ProjectError(
+            f'{project.file} [train.teacher]: this project has {has}, and selection = "published-test-ego" '
+            'selects on an ego view; choose "held-out" or "last"'
+        )
+    return None
+
+
+def _checked_view(project: Project, name: str, kind: str) -> str:
+    if project.view(name).kind != kind:
+        raise ProjectError(f"{project.file}: view {name} isn't an {kind} view")
+    return name
 
 
 def check_setting(setting: Setting) -> None:
@@ -229,4 +266,4 @@ def _needed_features(setting: Setting) -> dict[str, set[str]]:
     selections = {config.teacher.selection, *([config.student.selection] if students else [])}
     if "published-test-ego" in selections:
         ego.update(splits["test"])
-    return {setting.exo: exo, setting.ego: ego}
+    return {setting.exo: exo} if setting.ego is None else {setting.exo: exo, setting.ego: ego}

@@ -3,13 +3,15 @@
 Axes: B sequences, T steps, D feature width, K classes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
 
+from sync_train.config import EQUAL_WEIGHTS
+from sync_train.ensemble import ensemble_probabilities
 from sync_train.models.adapter import Adapter
-from sync_train.models.c2f_tcn import C2FTCN, Outputs
+from sync_train.models.c2f_tcn import C2FTCN, LEVELS, Outputs
 
 MIN_DEVIATION = 1e-4
 """A feature that hardly varies isn't blown up."""
@@ -53,6 +55,7 @@ class Segmenter(nn.Module):
         adapter: Adapter | None = None,
         *,
         precision: torch.dtype = torch.float32,
+        ensemble_weights: Sequence[float] = EQUAL_WEIGHTS,
     ) -> None:
         """Put a model together.
 
@@ -61,9 +64,11 @@ class Segmenter(nn.Module):
             c2f_tcn: Acts last.
             adapter: Acts between them, if there is one.
             precision: In which multiplications are done; weights, sums and results stay float32.
+            ensemble_weights: Say of each of `LEVELS` in the probabilities.
         """
         super().__init__()
         self.precision = precision
+        self.ensemble_weights = tuple(ensemble_weights)
         self.standardizer = standardizer
         self.adapter = adapter
         self.c2f_tcn = c2f_tcn
@@ -95,6 +100,11 @@ class Segmenter(nn.Module):
             logits={name: logits.float() for name, logits in outputs.logits.items()},
             representations={name: x.float() for name, x in outputs.representations.items()},
         )
+
+    def probabilities(self, rows_BTD: torch.Tensor, valid_BT: torch.Tensor) -> torch.Tensor:
+        """Probabilities (B, K, T) of the ensemble of all levels; arguments as for a run of the model."""
+        weights = dict(zip(LEVELS, self.ensemble_weights, strict=True))
+        return ensemble_probabilities(self(rows_BTD, valid_BT).logits, weights)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)

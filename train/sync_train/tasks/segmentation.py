@@ -10,7 +10,6 @@ import torch
 from sync_store.errors import TrainingError
 from sync_train.batches import Batch, Draw, Windowing, draw_batches, split_windows, stack
 from sync_train.config import TeacherConfig
-from sync_train.ensemble import ensemble_probabilities
 from sync_train.losses.segmentation import cross_entropy, smoothing
 from sync_train.models.segmenter import Segmenter
 from sync_train.pooling import pool_classes, pool_rows
@@ -79,7 +78,7 @@ class SegmentationTask:
         ):
             batch = self._batch(draw)
             assert batch.classes_BL is not None
-            probabilities_BKL = ensemble_probabilities(self.module(batch.rows_BLD, batch.valid_BL).logits)
+            probabilities_BKL = self.module.probabilities(batch.rows_BLD, batch.valid_BL)
             entropy = cross_entropy(probabilities_BKL, batch.classes_BL)
             flicker = self._config.smoothing * smoothing(probabilities_BKL, batch.valid_BL)
             yield {"loss": entropy + flicker, "cross_entropy": entropy, "smoothing": flicker}
