@@ -65,7 +65,13 @@ def test_loading_leaves_the_random_state_alone() -> None:
 
 
 def test_class_token_is_transformers_pooled_output(small_folder: Path, frames: torch.Tensor) -> None:
-    backbone = load_backbone("dinov2", weights=small_folder, preset="published", placement=CPU)
+    backbone = load_backbone(
+        "dinov2",
+        weights=small_folder,
+        preset="published",
+        position_embedding="transformers",
+        placement=CPU,
+    )
     model = Dinov2Model.from_pretrained(small_folder).eval()
     images = backbone.preprocessing(frames)
     with torch.inference_mode():
@@ -98,8 +104,9 @@ def test_recipe_tells_presets_tokens_and_precision_apart(small_folder: Path) -> 
         recipe(preset="published"),
         recipe(tokens=("cls", "max")),
         recipe(dtype=torch.bfloat16),
+        recipe(position_embedding="hub"),
     ]
-    assert len(set(recipes)) == 4
+    assert len(set(recipes)) == 5
     assert recipe() == recipes[0]
 
 
@@ -146,7 +153,7 @@ def test_bfloat16_agrees_with_float32(frames: torch.Tensor) -> None:
     ("name", "folder", "message"),
     [
         ("dinov3-large", None, "unknown backbone 'dinov3-large', did you mean 'dinov2-large'"),
-        ("dinov2", None, "give a folder with --weights"),
+        ("dinov2", None, "give a folder or a file with --weights"),
         ("dinov2-large", "empty", "isn't a DINOv2 folder; expected config.json and model.safetensors"),
         ("dinov2-large", "small", "has width 48, but dinov2-large has 1024"),
         ("dinov2-large", "broken", "can't be loaded as a DINOv2"),

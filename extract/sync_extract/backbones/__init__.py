@@ -55,6 +55,7 @@ def load_backbone(
         weights=weights,
         preset=preset,
         tokens=tokens,
+        position_embedding=position_embedding,
         placement=placement,
     )
 

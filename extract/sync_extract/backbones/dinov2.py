@@ -14,9 +14,10 @@ from safetensors import SafetensorError
 from transformers import Dinov2Config, Dinov2Model
 
 from sync_extract.backbones.base import Backbone, Placement, freeze, weights_digest
+from sync_extract.backbones.dinov2_hub import fix_positions, load_hub
 from sync_extract.clips import Clips
-from sync_extract.config import TOKENS
-from sync_extract.transforms import PRESETS, Preprocessing
+from sync_extract.config import POSITION_EMBEDDINGS, TOKENS
+from sync_extract.transforms import PRESETS, PUBLISHED, Preprocessing
 from sync_store.config import suggest
 from sync_store.errors import SyncError
 
@@ -69,16 +70,19 @@ def load_dinov2(
     weights: Path | None = None,
     preset: str = "official",
     tokens: tuple[str, ...] = ("cls",),
+    position_embedding: str | None = None,
     placement: Placement | None = None,
 ) -> Backbone:
     """Load a DINOv2.
 
     Args:
         name: One of `HUB_NAMES`, `OWN` or `RANDOM_DEMO`.
-        weights: A folder in transformers' form (config.json, model.safetensors). Without it the weights
-            come from the Hugging Face hub or its local cache.
+        weights: A folder in transformers' form (config.json, model.safetensors), or a checkpoint file of the
+            authors (see `load_hub`). Without it the weights come from the Hugging Face hub or its local cache.
         preset: Preprocessing: "official" or "published"; the demo backbone has its own.
         tokens: What a feature is joined from, of `TOKENS`. The paper's is the class token alone.
+        position_embedding: Who resizes the position embeddings, of `POSITION_EMBEDDINGS`; see `hub_positions`. By
+            default as the preset's authors did: "hub" for "published", whose script ran on torch.hub.
         placement: Device and precision.
 
     Raises:
@@ -87,6 +91,9 @@ def load_dinov2(
     for token in tokens:
         if token not in TOKENS:
             raise SyncError(f"unknown token {token!r}{suggest(token, list(TOKENS))}")
+    if position_embedding not in (None, *POSITION_EMBEDDINGS):
+        known = suggest(position_embedding, list(POSITION_EMBEDDINGS))
+        raise SyncError(f"unknown position_embedding {position_embedding!r}{known}")
     placement = placement or Placement.choose()
     if name == RANDOM_DEMO:
         module, preprocessing = _random_demo(), RANDOM_DEMO_PREPROCESSING
@@ -94,12 +101,15 @@ def load_dinov2(
         if preset not in PRESETS:
             raise SyncError(f"unknown preset {preset!r}{suggest(preset, list(PRESETS))}")
         module, preprocessing = _pretrained(name, weights), PRESETS[preset]
+    positions = position_embedding or ("hub" if preprocessing is PUBLISHED else "transformers")
     network = {
         "weights_sha256": weights_digest(module),
         "config": {key: getattr(module.config, key) for key in CONFIG_KEYS},
-        "position_embedding": "transformers",
+        "position_embedding": positions,
         "tokens": list(tokens),
     }
+    if positions == "hub":
+        fix_positions(module, *_network_size(preprocessing))
     frozen = freeze(module, placement)
     return Backbone(
         name=name,
@@ -126,6 +136,12 @@ def join_tokens(tokens_NSd: torch.Tensor, tokens: tuple[str, ...]) -> torch.Tens
     return torch.cat([parts[token]() for token in tokens], dim=1)
 
 
+def _network_size(preprocessing: Preprocessing) -> tuple[int, int]:
+    size = preprocessing.crop or preprocessing.resize
+    assert isinstance(size, tuple), preprocessing
+    return size
+
+
 def _random_demo() -> Dinov2Model:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_DEMO_SEED)
@@ -133,52 +149,61 @@ def _random_demo() -> Dinov2Model:
 
 
 def _pretrained(name: str, weights: Path | None) -> Dinov2Model:
-    if weights is None and name == OWN:
-        raise SyncError(f"backbone {OWN!r} has no weights of its own: give a folder with --weights")
-    if weights is not None and not (
-        (weights / "config.json").is_file() and any(weights.glob("*.safetensors"))
-    ):
-        raise SyncError(
-            f"{weights}: isn't a DINOv2 folder; expected config.json and model.safetensors as "
-            "transformers saves them"
-        )
-    source = HUB_NAMES[name] if weights is None else str(weights)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     logging.getLogger("huggingface_hub").setLevel(
         logging.ERROR
     )  # retries without a network, ours says it once
+    if weights is None:
+        module = _from_hugging_face(name)
+    else:
+        module = load_hub(weights) if weights.is_file() else _from_folder(weights)
+    if (width := module.config.hidden_size) != WIDTHS.get(name, width):
+        raise SyncError(
+            f"{weights or HUB_NAMES[name]}: has width {width}, but {name} has {WIDTHS[name]}; name the backbone "
+            f"that it is, or {OWN!r}"
+        )
+    return module
+
+
+def _from_hugging_face(name: str) -> Dinov2Model:
+    if name == OWN:
+        raise SyncError(f"backbone {OWN!r} has no weights of its own: give a folder or a file with --weights")
+    source = HUB_NAMES[name]
     try:
-        module, info = _load(source, may_download=weights is None and not os.environ.get("HF_HUB_OFFLINE"))
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        if weights is not None:
-            raise SyncError(f"{weights}: can't be loaded as a DINOv2 ({error})") from None
+        return _load(source, may_download=not os.environ.get("HF_HUB_OFFLINE"))
+    except (OSError, ValueError, RuntimeError, SafetensorError):
         raise SyncError(
             f"the weights of {name} can't be had from the Hugging Face hub (no network, or not cached). "
             f"On a machine with network run: hf download {source} --local-dir {name}; then give the "
             f"folder with --weights {name}"
         ) from None
+
+
+def _from_folder(folder: Path) -> Dinov2Model:
+    if not ((folder / "config.json").is_file() and any(folder.glob("*.safetensors"))):
+        raise SyncError(
+            f"{folder}: isn't a DINOv2 folder; expected config.json and model.safetensors as transformers saves "
+            "them, or a checkpoint file as torch.hub has it (for example dinov2_vitl14_pretrain.pth)"
+        )
+    try:
+        return _load(str(folder), may_download=False)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise SyncError(f"{folder}: can't be loaded as a DINOv2 ({error})") from None
+
+
+def _load(source: str, *, may_download: bool) -> Dinov2Model:
+    """Load what is on disk, and ask the hub only for what isn't: without network each question takes 25 s."""
+    options: dict[str, Any] = {"use_safetensors": True, "output_loading_info": True}
+    try:
+        module, info = Dinov2Model.from_pretrained(source, local_files_only=True, **options)
+    except OSError:
+        if not may_download:
+            raise
+        module, info = Dinov2Model.from_pretrained(source, **options)
     if info["missing_keys"] or module.config.model_type != "dinov2":
         missing = sorted(info["missing_keys"])[:1]
         raise SyncError(
             f"{source}: isn't a DINOv2 checkpoint (missing {missing[0] if missing else 'weights'})"
         )
-    if (width := module.config.hidden_size) != WIDTHS.get(name, width):
-        raise SyncError(
-            f"{source}: has width {width}, but {name} has {WIDTHS[name]}; name the backbone that it is, or {OWN!r}"
-        )
     return module
-
-
-def _load(source: str, *, may_download: bool) -> tuple[Dinov2Model, dict[str, Any]]:
-    """Load what is on disk, and ask the hub only for what isn't: without network each question takes 25 s."""
-    try:
-        loaded = Dinov2Model.from_pretrained(
-            source, use_safetensors=True, local_files_only=True, output_loading_info=True
-        )
-    except OSError:
-        if not may_download:
-            raise
-        loaded = Dinov2Model.from_pretrained(source, use_safetensors=True, output_loading_info=True)
-    module, info = loaded
-    return module, info
