@@ -55,7 +55,8 @@ def check_coverage(
 
 def _frames_per_second(video: VideoProbe, fps: Fraction | None) -> float:
     """Frames of the grid that a second of the video gives: each serves once at the most, however fine the grid."""
-    rates = [float(rate) for rate in (fps, video.measured_fps) if rate is not None]
+    measured = video.measured_fps or video.header.fps  # of a single frame there is nothing to measure
+    rates = [float(rate) for rate in (fps, measured) if rate is not None]
     return min(rates, default=0.0)
 
 
@@ -65,7 +66,8 @@ def _oddity(video: VideoProbe) -> str | None:
             f"{video.path}: the file ends within a frame or has damaged ones; what decodes was kept, up to "
             f"{video.seconds(-1):.3f} s. How much is missing isn't stated in the file"
         )
-    if video.header.num_frames not in (None, video.num_stored):
+    # AVI counts the places of frames that the camera lost, too; there an early end shows by its time.
+    if video.container != "avi" and video.header.num_frames not in (None, video.num_stored):
         return (
             f"{video.path}: its header counts {video.header.num_frames} frames, but it holds {video.num_stored}; "
             f"all of these were used. To write the header anew: ffmpeg -i {video.path.name} -c copy "

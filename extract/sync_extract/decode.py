@@ -32,7 +32,7 @@ from sync_store.errors import VideoError
 
 __all__ = ["DECODE_RULES_VERSION", "Grid", "VideoProbe", "decode_frames", "probe", "sample_grid"]
 
-DECODE_RULES_VERSION = 2
+DECODE_RULES_VERSION = 3
 """Raised with every change of a rule that can change a time or a pixel; part of a feature set's fingerprint."""
 
 log = logging.getLogger(__name__)

@@ -46,7 +46,9 @@ def read_header(container: InputContainer, stream: VideoStream) -> Header:
         seconds = stream.duration * stream.time_base
     else:
         stop = _stated_stop(container, stream)
-        seconds = Fraction(container.duration, av.time_base) if container.duration else None
+        end = stop or (Fraction(container.duration, av.time_base) if container.duration else None)
+        # Such containers count from time 0, not from their first frame.
+        seconds = None if end is None else end - (stream.start_time or 0) * (stream.time_base or 0)
     return Header(num_frames=num_frames, stop_seconds=stop, seconds=seconds, fps=fps)
 
 

@@ -229,6 +229,7 @@ def _doubt(video: VideoProbe, packets: PacketTable) -> str | None:
         "decord turns pictures wrongly": video.orientation != Orientation(),
         "the file ends within a frame, or has damaged ones": video.ends_within_frame,
         "the file ends before its header says": video.missing_end_seconds > 0,
+        "decord can't open a single frame in every container": video.num_frames == 1,
         "no key frame at the beginning": not (len(key_frames) and key_frames[0] == 0),
         "too many key frames to compare their sizes first": (
             len(key_frames) * MIN_FRAMES_PER_KEY_FRAME > video.num_frames + MIN_FRAMES_PER_KEY_FRAME
@@ -244,7 +245,8 @@ def _missing_end(
     """Seconds that the header promises after the last frame; less than two frames are an inexact header."""
     if header.stop_seconds is None:
         return 0.0
-    period = int(np.median(np.diff(pts))) if len(pts) > 1 else 0
+    stated_period = round(1 / (header.fps * time_base)) if header.fps else 0
+    period = int(np.median(np.diff(pts))) if len(pts) > 1 else stated_period
     last_duration = int(packets.duration[packets.pts == pts[-1]].max()) or period
     missing = header.stop_seconds - int(pts[-1] + last_duration) * time_base
     return float(missing) if missing > 2 * period * time_base else 0.0

@@ -25,7 +25,7 @@ def show_progress(jobs: Sequence[Job], *, quiet: bool = False) -> "Iterator[Watc
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} frames"),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} rows"),
             TextColumn("{task.fields[pace]}"),
         )
         with Progress(*columns, console=console, expand=True) as progress:
@@ -41,8 +41,8 @@ class Pace:
         """Begin to count.
 
         Args:
-            total: Frames in all; may be corrected as it becomes known.
-            done: Frames that an earlier run left; they don't count for the rate.
+            total: Rows in all; may be corrected as it becomes known.
+            done: Rows that an earlier run left; they don't count for the rate.
             clock: Seconds.
         """
         self.total = total
@@ -51,29 +51,29 @@ class Pace:
         self._clock = clock
         self._since = clock()
 
-    def advance(self, num_frames: int) -> None:
-        """So many frames were computed."""
-        self.done += num_frames
-        self.computed += num_frames
+    def advance(self, num_rows: int) -> None:
+        """So many rows were computed."""
+        self.done += num_rows
+        self.computed += num_rows
 
     @property
-    def frames_per_second(self) -> float:
+    def rows_per_second(self) -> float:
         """Mean since the beginning."""
         return self.computed / max(1e-9, self._clock() - self._since)
 
     @property
     def seconds_left(self) -> float | None:
-        """None before the first frame."""
-        return max(0, self.total - self.done) / self.frames_per_second if self.computed else None
+        """None before the first row."""
+        return max(0, self.total - self.done) / self.rows_per_second if self.computed else None
 
     def __str__(self) -> str:
         if (left := self.seconds_left) is None:
             return ""
-        return f"{self.frames_per_second:.1f} frames/s, {timedelta(seconds=round(left))} left"
+        return f"{self.rows_per_second:.1f} rows/s, {timedelta(seconds=round(left))} left"
 
 
 class _Overall:
-    """Counts videos, and frames over all of them: as headers state them, then as they turn out."""
+    """Counts videos, and rows over all of them: as headers state them, then as they turn out."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.num_jobs = len(jobs)
@@ -170,7 +170,7 @@ class _Lines:
         pace = overall.finished(job)
         parts = []
         if pace is not None:
-            parts.append(f"{pace.computed} frames, {pace.frames_per_second:.1f} frames/s")
+            parts.append(f"{pace.computed} rows, {pace.rows_per_second:.1f} rows/s")
         if failure is not None:
             parts.append(f"{failure.outcome}: {failure.message}")
         if overall.num_finished < overall.num_jobs and str(overall.pace):

@@ -1,6 +1,7 @@
 """Real video files in which every picture carries its own number, and a small project of them."""
 
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from click.testing import CliRunner, Result
 
 Picture = npt.NDArray[np.uint8]
 
@@ -17,11 +19,17 @@ BLOCK = 8
 
 CODERS: Mapping[str, dict[str, Any]] = {
     "h264": {"codec": "libx264"},
+    "h264-open": {
+        "codec": "libx264",
+        "options": {"x264-params": "open-gop=1:keyint=20:min-keyint=20:bframes=3:b-adapt=0:scenecut=0"},
+    },
     "hevc": {"codec": "libx265", "options": {"x265-params": "log-level=none:open-gop=0:keyint=40"}},
     "hevc-open": {"codec": "libx265", "options": {"x265-params": "log-level=none:open-gop=1:keyint=20"}},
     "vp9": {"codec": "libvpx-vp9", "options": {"cpu-used": "8", "deadline": "realtime", "g": "30"}},
     "av1": {"codec": "libsvtav1", "options": {"preset": "11", "svtav1-params": "keyint=30"}},
     "mpeg4": {"codec": "mpeg4", "time_base": Fraction(1, 30)},
+    "mjpeg": {"codec": "mjpeg", "pixel_format": "yuvj422p", "time_base": Fraction(1, 30)},
+    "prores": {"codec": "prores_ks", "pixel_format": "yuv422p10le"},
 }
 
 
@@ -58,10 +66,10 @@ class Films:
         steps = np.random.default_rng(0).integers(1_500, 6_000, count)
         return [Fraction(int(tick), 90_000) for tick in np.cumsum(steps) - steps[0]]
 
-    def silence(self) -> av.AudioFrame:
-        """An eighth of a second of sound."""
-        frame = av.AudioFrame(format="fltp", layout="mono", samples=1024)
-        frame.sample_rate, frame.pts = 8000, 0
+    def silence(self, place: int = 0) -> av.AudioFrame:
+        """An eighth of a second of sound, the `place`th of several."""
+        frame = av.AudioFrame(format="fltp", layout="mono", samples=1000)
+        frame.sample_rate, frame.pts, frame.time_base = 8000, 1000 * place, Fraction(1, 8000)
         np.frombuffer(memoryview(frame.planes[0]), np.float32)[:] = 0
         return frame
 
@@ -79,8 +87,9 @@ class Films:
         rotation: int = 0,
         hflip: bool = False,
         audio: bool = False,
+        audio_seconds: float = 0.125,
     ) -> Path:
-        """Encode picture k at `times[k]` seconds of the file's clock."""
+        """Encode picture k at `times[k]` seconds of the file's clock, with `audio_seconds` of sound if `audio`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         if codec == "libx264":
             # At widths that aren't multiples of 128 its macroblock tree reads memory that nobody wrote.
@@ -96,14 +105,16 @@ class Films:
             stream.codec_context.thread_count = 1
             if rotation or hflip:
                 stream.set_display_rotation(rotation, hflip=hflip)
-            sound: Any = container.add_stream("aac", rate=8000, layout="mono") if audio else None
+            audio_codec = "libopus" if path.suffix == ".webm" else "aac"
+            sound: Any = container.add_stream(audio_codec, rate=8000, layout="mono") if audio else None
             for number, seconds in enumerate(times):
                 rgb = av.VideoFrame.from_ndarray(self.picture(number, *size), format="rgb24")
                 frame = rgb.reformat(format=pixel_format)
                 frame.pts, frame.time_base = round(seconds / time_base), time_base
                 container.mux(stream.encode(frame))
             if sound is not None:
-                container.mux(sound.encode(self.silence()))
+                for place in range(round(8 * audio_seconds)):
+                    container.mux(sound.encode(self.silence(place)))
                 container.mux(sound.encode(None))
             container.mux(stream.encode(None))
         return path
@@ -172,3 +183,22 @@ def make_video(films: Films) -> Callable[..., Path]:
         return films.write(path, films.times(**timing), **{**CODERS[coder], **options})
 
     return make
+
+
+@pytest.fixture
+def call_extract(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
+    """`sync-extract` in this process: `call_extract(folder, *arguments)`; what it prints is that of the real one."""
+    from sync_extract.cli import main
+
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    def call(folder: Path, *arguments: str) -> Result:
+        monkeypatch.chdir(folder)
+        result = CliRunner().invoke(main, arguments)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    yield call
+    root.handlers[:], root.level = handlers, level

@@ -460,6 +460,6 @@ def test_killed_in_the_middle_and_started_again_gives_the_same_bytes(
 
     result = invoke(folders[1], *options)
     assert result.exit_code == 0, result.stderr
-    computed = int(result.stderr.split("e4/r1: ")[1].split(" frames")[0])
+    computed = int(result.stderr.split("e4/r1: ")[1].split(" rows")[0])
     assert computed <= 240 - 3 * 32
     assert tree(folders[1] / "features.zarr") == expected

@@ -34,8 +34,8 @@ def test_pace_counts_only_what_this_run_computed() -> None:
     assert pace.seconds_left is None and str(pace) == ""
     clock.now += 2
     pace.advance(100)
-    assert (pace.frames_per_second, pace.seconds_left, pace.done) == (50, 10, 500)
-    assert str(pace) == "50.0 frames/s, 0:00:10 left"
+    assert (pace.rows_per_second, pace.seconds_left, pace.done) == (50, 10, 500)
+    assert str(pace) == "50.0 rows/s, 0:00:10 left"
     pace.total = 480  # fewer came than the header promised
     assert pace.seconds_left == 0
 
@@ -72,10 +72,10 @@ def test_a_log_file_gets_a_plain_line_a_video() -> None:
         [sys.executable, "-c", SHOW], capture_output=True, text=True, timeout=60, check=True
     )
     first, second, third = done.stderr.splitlines()
-    assert first.startswith("[1/3] e4/a: 70 frames, ") and " frames/s; all videos: " in first
+    assert first.startswith("[1/3] e4/a: 70 rows, ") and " rows/s; all videos: " in first
     assert first.endswith(" left") and ESCAPE not in done.stderr and done.stdout == ""
     assert second.startswith("[2/3] e4/b: failed: b.mp4: the file is empty [0 bytes]")
-    assert third.startswith("[3/3] e4/c: 300 frames, ") and third.endswith("incomplete: only a part")
+    assert third.startswith("[3/3] e4/c: 300 rows, ") and third.endswith("incomplete: only a part")
 
 
 def test_quiet_is_quiet() -> None:
@@ -103,13 +103,13 @@ def test_a_terminal_shows_rates_and_times_left_of_each_video_and_of_all() -> Non
     assert process.returncode == 0
     text = shown.decode()
     assert ESCAPE in text
-    lines = [line for line in text.replace("\r", "\n").split("\n") if "frames/s" in line]
+    lines = [line for line in text.replace("\r", "\n").split("\n") if "rows/s" in line]
     assert any(
-        "all videos (0/3 done)" in line and "/610 frames" in line and " left" in line for line in lines
+        "all videos (0/3 done)" in line and "/610 rows" in line and " left" in line for line in lines
     )
-    assert any("e4/a" in line and "/110 frames" in line and " left" in line for line in lines)
+    assert any("e4/a" in line and "/110 rows" in line and " left" in line for line in lines)
     # the failed video's frames are no longer to come
-    assert any("all videos (3/3 done)" in line and "410/410 frames" in line for line in lines)
+    assert any("all videos (3/3 done)" in line and "410/410 rows" in line for line in lines)
     assert "failed: e4/b: b.mp4: the file is empty [0 bytes]" in text
     assert "incomplete: e4/c: only a part" in text
 
@@ -131,7 +131,7 @@ def test_time_left_of_all_videos_follows_what_each_turns_out_to_be(
         watcher.advanced(jobs[2], 50)
         watcher.finished(jobs[2], None)
     assert capsys.readouterr().err.splitlines() == [
-        "[1/3] e4/a: 100 frames, 10.0 frames/s; all videos: 10.0 frames/s, 0:00:20 left",
-        "[2/3] e4/b: failed: broken; all videos: 10.0 frames/s, 0:00:00 left",
-        "[3/3] e4/c: 50 frames, 10.0 frames/s",
+        "[1/3] e4/a: 100 rows, 10.0 rows/s; all videos: 10.0 rows/s, 0:00:20 left",
+        "[2/3] e4/b: failed: broken; all videos: 10.0 rows/s, 0:00:00 left",
+        "[3/3] e4/c: 50 rows, 10.0 rows/s",
     ]

@@ -34,7 +34,10 @@ VIDEO_SUFFIXES = {
     ".mpg",
     ".mpeg",
     ".ts",
+    ".m2ts",
     ".mts",
+    ".flv",
+    ".wmv",
     ".h264",
     ".hevc",
 }
