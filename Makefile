@@ -45,7 +45,9 @@ lint: $(READY) ## Check style, types, import contracts and the Dockerfile
 
 bench: $(READY) ## Measure speed; results go to benchmarks/results
 	$(BIN)/python -m benchmarks.read_store
+	$(BIN)/python -m benchmarks.import_lmdb
 	$(BIN)/python -m benchmarks.extraction
+	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.teacher_epoch
 
 clean: ## Delete the environment, caches and demo-output

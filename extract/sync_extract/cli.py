@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sync_extract.commands.coverage import coverage
+from sync_extract.commands.distill import distill
+from sync_extract.commands.export import export
+from sync_extract.commands.finetune import finetune
+from sync_extract.commands.import_ import import_features
 from sync_extract.commands.ls import list_store
+from sync_extract.commands.split import split
 from sync_extract.commands.verify import verify
 from sync_extract.config import POSITION_EMBEDDINGS, PRESET_NAMES, SHIFTS, ExtractConfig
 from sync_store.config import from_table
@@ -221,7 +227,7 @@ def _print_report(config: ExtractConfig, plan: "Plan", failures: "list[Failure]"
         click.echo(str(failure), err=True)
     for view, names in plan.absent.items():
         listed = ", ".join(names[:MAX_LISTED]) + (" …" if len(names) > MAX_LISTED else "")
-        click.echo(f"view {view}: {len(names)} recordings have no such video: {listed}", err=True)
+        click.echo(f"view {view}: {len(names)} recordings without such a video: {listed}", err=True)
     verb = f"{len(plan.to_do)} to extract" if dry_run else f"{_num_extracted(plan, failures)} extracted"
     incomplete = sum(failure.kept for failure in failures)
     parts = [verb, f"{len(plan.jobs) - len(plan.to_do)} complete already"]
@@ -231,5 +237,5 @@ def _print_report(config: ExtractConfig, plan: "Plan", failures: "list[Failure]"
     click.echo(f"{config.name}: {', '.join(parts)}", err=True)
 
 
-for command in (list_store, verify):
+for command in (list_store, verify, split, coverage, import_features, export, finetune, distill):
     main.add_command(command)

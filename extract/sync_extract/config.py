@@ -1,10 +1,11 @@
 """Settings of extraction: section [extract] of sync.toml, overridden by options."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
+from sync_extract.tuning.config import DistillConfig, FinetuneConfig
 from sync_store.config import suggest
 from sync_store.errors import ProjectError
 from sync_store.project import parse_rate
@@ -62,6 +63,10 @@ class ExtractConfig:
     """A video of which a smaller share of the expected rows decodes is refused."""
     views: tuple[str, ...] = ()
     """Views that a bare `sync-extract` extracts; by default all."""
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    """Section [extract.finetune], of `sync-extract finetune`."""
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    """Section [extract.distill], of `sync-extract distill`."""
 
     def __post_init__(self) -> None:
         if self.preset not in PRESET_NAMES:

@@ -5,7 +5,7 @@ Axes: T rows, D feature width.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,28 +131,29 @@ class FeatureStore:
             IncompleteError: If it is missing or was never finished.
             StoreError: If its metadata can't be read, or its fingerprint isn't the feature set's.
         """
-        fingerprint = self.feature_set(feature_set).get("fingerprint")
+        of_set = self.feature_set(feature_set)
+        recipe = of_set.get("recipe", {})
         try:
             attributes = read_attributes(recording_path(self.path, feature_set, view, recording))
         except StoreError as error:
             raise StoreError(
-                f"recording {recording}, view {view}: {error}. {extract_again(view, recording)}"
+                f"recording {recording}, view {view}: {error}. {make_again(recipe, view, recording)}"
             ) from None
         if not attributes.get("complete"):
             state = "was never finished" if attributes else "isn't in the store"
             raise IncompleteError(
                 f"recording {recording}, view {view}: {state} (feature set {feature_set} of {self.path}). "
-                f"Extract it with: sync-extract --view {view} --recording {recording}"
+                f"{how_made(recipe)} --view {view} --recording {recording}"
             )
         if not {"shard_sha256", "timestamps_sha256"} <= set(attributes):
             raise StoreError(
                 f"recording {recording}, view {view}: is marked complete but has no digests. "
-                f"{extract_again(view, recording)}"
+                f"{make_again(recipe, view, recording)}"
             )
-        if attributes.get("fingerprint") != fingerprint:
+        if attributes.get("fingerprint") != of_set.get("fingerprint"):
             raise StoreError(
                 f"recording {recording}, view {view}: its fingerprint isn't that of feature set "
-                f"{feature_set}. {extract_again(view, recording)}"
+                f"{feature_set}. {make_again(recipe, view, recording)}"
             )
         return attributes
 
@@ -163,25 +164,50 @@ class FeatureStore:
             IncompleteError: If it is missing or was never finished.
             StoreError: If its data are damaged.
         """
-        self.attributes(feature_set, view, recording)
-        folder = recording_path(self.path, feature_set, view, recording)
+        folder = self._folder(feature_set, view, recording)
         try:
             timestamps = _timestamps(folder)
             if (rows := read_features(folder / FEATURES)) is None:
                 rows = np.asarray(_array(folder / FEATURES)[:])
         except Exception as error:  # a damaged array raises one of many errors of zarr's
-            raise StoreError(
-                f"recording {recording}, view {view}: {folder} is damaged ({error}). "
-                f"{extract_again(view, recording)}"
-            ) from error
+            raise self._damaged(feature_set, view, recording, error) from error
         if len(rows) != len(timestamps):
             raise StoreError(f"{folder}: {len(rows)} rows of features but {len(timestamps)} timestamps")
         return Features(features=rows, timestamps=timestamps)
 
+    def timestamps(self, feature_set: str, view: str, recording: str) -> npt.NDArray[np.int64]:
+        """Read the times of the rows of a complete recording alone: int64 (T,) nanoseconds.
 
-def extract_again(view: str, recording: str) -> str:
-    """The command that mends a damaged recording."""
-    return f"Extract it again with: sync-extract --view {view} --recording {recording} --overwrite"
+        Raises:
+            IncompleteError: If it is missing or was never finished.
+            StoreError: If its data are damaged.
+        """
+        folder = self._folder(feature_set, view, recording)
+        try:
+            return _timestamps(folder)
+        except Exception as error:  # as in `read`
+            raise self._damaged(feature_set, view, recording, error) from error
+
+    def _damaged(self, feature_set: str, view: str, recording: str, error: Exception) -> StoreError:
+        folder = recording_path(self.path, feature_set, view, recording)
+        again = make_again(self.feature_set(feature_set).get("recipe", {}), view, recording)
+        return StoreError(f"recording {recording}, view {view}: {folder} is damaged ({error}). {again}")
+
+    def _folder(self, feature_set: str, view: str, recording: str) -> Path:
+        self.attributes(feature_set, view, recording)
+        return recording_path(self.path, feature_set, view, recording)
+
+
+def how_made(recipe: Mapping[str, Any], them: str = "it") -> str:
+    """The command that makes rows of a feature set, but for its options, for a message."""
+    if kind := recipe.get("imported"):
+        return f"Import {them} with: sync-extract import {kind} SOURCE"
+    return f"Extract {them} with: sync-extract"
+
+
+def make_again(recipe: Mapping[str, Any], view: str, recording: str) -> str:
+    """The command that mends a damaged recording, for a message."""
+    return f"{how_made(recipe, 'it again')} --view {view} --recording {recording} --overwrite"
 
 
 def _timestamps(folder: Path) -> npt.NDArray[np.int64]:

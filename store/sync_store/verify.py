@@ -21,7 +21,7 @@ from sync_store.layout import (
     rows_per_shard,
     sha256_rows,
 )
-from sync_store.reader import FeatureStore, extract_again
+from sync_store.reader import FeatureStore, make_again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def _set_problem(store: FeatureStore, feature_set: str) -> str:
         problem = str(error)
     return (
         f"feature set {feature_set}: {problem}. Restore {store.path / feature_set / METADATA} from a copy, or "
-        "delete the folder and extract it again"
+        "delete the folder and make it again"
     )
 
 
@@ -82,7 +82,8 @@ def _look(store: FeatureStore, feature_set: str, view: str, recording: str) -> t
     try:
         return _check(store, feature_set, view, recording), ""
     except StoreError as error:
-        return "damaged", f"{error}. {extract_again(view, recording)}"
+        recipe = store.feature_set(feature_set).get("recipe", {})
+        return "damaged", f"{error}. {make_again(recipe, view, recording)}"
 
 
 def _check(store: FeatureStore, feature_set: str, view: str, recording: str) -> str:

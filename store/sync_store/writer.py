@@ -93,7 +93,8 @@ class RecordingWriter:
         self._group, resumed = self._resume(existing) or (self._start(), [])
         features = self._group[FEATURES]
         assert isinstance(features, zarr.Array)
-        self._features: zarr.Array[Any] = features
+        # Rows are never all fill value, and looking whether a chunk is takes zarr 33 of the 54 ms of a shard.
+        self._features: zarr.Array[Any] = features.with_config({"write_empty_chunks": True})
         self._shard_rows = (self._features.shards or self._features.chunks)[0]
         self._digests: list[str] = resumed
         self._buffer = np.empty((self._shard_rows, self._feature_dim), dtype=FEATURE_DTYPE)

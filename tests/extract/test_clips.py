@@ -1,5 +1,7 @@
 """Which frames a row is made from, and clips put together from frames that come in any portions."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -92,7 +94,7 @@ def test_clips_do_not_depend_on_the_portions(
         return
     frames = torch.arange(num_frames)[:, None, None, None].float()
     edges = np.cumsum([rows.min(), *portions])
-    images = [frames[start:stop] for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+    images = [frames[start:stop] for start, stop in pairwise(edges)]
     whole = rows[rows.max(axis=1) < min(edges[-1], num_frames)]
     batches = list(assemble([image for image in images if len(image)], rows, batch_rows=batch_rows))
     assert [len(batch) for batch in batches[:-1]] == [batch_rows] * (len(batches) - 1)

@@ -104,9 +104,7 @@ def test_a_terminal_shows_rates_and_times_left_of_each_video_and_of_all() -> Non
     text = shown.decode()
     assert ESCAPE in text
     lines = [line for line in text.replace("\r", "\n").split("\n") if "rows/s" in line]
-    assert any(
-        "all videos (0/3 done)" in line and "/610 rows" in line and " left" in line for line in lines
-    )
+    assert any("all videos (0/3 done)" in line and "/610 rows" in line and " left" in line for line in lines)
     assert any("e4/a" in line and "/110 rows" in line and " left" in line for line in lines)
     # the failed video's frames are no longer to come
     assert any("all videos (3/3 done)" in line and "410/410 rows" in line for line in lines)

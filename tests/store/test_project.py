@@ -141,7 +141,10 @@ def test_an_unknown_view(write: Callable[[str | bytes], Path]) -> None:
         (VIEW + "[dataset]\nlabel_fps = 0\n", r'label_fps must be a rate such as 30 or "30000/1001", got 0'),
         (VIEW + '[dataset]\nlabel_fps = "1/0"\n', r"label_fps must be a rate such as .* got '1/0'"),
         (VIEW + '[dataset]\nbackground = "SIL"\n', r"background must be a list of str, got 'SIL'"),
-        (VIEW + '[dataset]\nkind = "lmdb"\n', r"kind must be Literal\['folder', 'assembly101', 'egoexo4d', 'frames'\], got 'lmdb'"),
+        (
+            VIEW + '[dataset]\nkind = "lmdb"\n',
+            r"kind must be Literal\['folder', 'assembly101', 'egoexo4d', 'frames'\], got 'lmdb'",
+        ),
         (VIEW + "[store]\npath = 3\n", r"\[store\]: path must be a path, got 3"),
     ],
 )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sync_store.errors import IncompleteError, StoreError
-from sync_store.layout import FeatureSet
+from sync_store.layout import FeatureSet, ensure_feature_set
 from sync_store.reader import FeatureStore
 from sync_store.verify import verify_store
 from sync_store.writer import RecordingWriter
@@ -135,7 +135,7 @@ def test_verify_says_what_is_damaged(
     bad, good = verify_store(store, [], [])
     if damage in ("recipe", "no dim", "set"):
         assert good.state == "damaged" and good.problem == bad.problem
-        assert bad.problem.endswith("from a copy, or delete the folder and extract it again")
+        assert bad.problem.endswith("from a copy, or delete the folder and make it again")
     else:
         assert good.state == "good"
         assert bad.problem.endswith(
@@ -156,3 +156,12 @@ def test_complete_without_digests_is_refused(tmp_path: Path, small_set: FeatureS
     path.write_text(json.dumps(metadata))
     with pytest.raises(StoreError, match=r"recording r, view e4: .*no digests.*--overwrite"):
         store.read("small", "e4", "r")
+
+
+def test_messages_name_the_import_that_made_the_rows(tmp_path: Path) -> None:
+    imported = FeatureSet(name="tsm", recipe={"imported": "lmdb"}, feature_dim=8)
+    ensure_feature_set(tmp_path, imported)
+    with pytest.raises(
+        IncompleteError, match=r"Import it with: sync-extract import lmdb SOURCE --view v3 --recording r$"
+    ):
+        FeatureStore(tmp_path).read("tsm", "v3", "r")

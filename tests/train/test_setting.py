@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import torch
 
 from sync_extract.config import ExtractConfig
 from sync_store.config import from_table
-from sync_store.errors import DatasetError, IncompleteError, ProjectError, StoreError
+from sync_store.datasets import FolderDataset, VideoSource
+from sync_store.errors import DatasetError, IncompleteError, NoVideoError, ProjectError, StoreError
 from sync_store.project import load_project
+from sync_train.progress import show_progress
+from sync_train.run import SeedRun
 from sync_train.setting import Setting, check_setting, make_setting
 
 
@@ -265,3 +269,51 @@ def test_heads_that_dont_divide_the_features_are_found_before_training(tiny: Any
     with pytest.raises(ProjectError, match=message):
         check_setting(setting_of(tiny, adapter={"num_heads": 3}))
     check_setting(setting_of(tiny, adapter={"num_heads": 3}, methods=("tas",)))
+
+
+class WithoutE4(FolderDataset):
+    """A dataset in which recording t1 was never filmed by e4, as five of Assembly101 weren't."""
+
+    def video(self, recording: str, view: str) -> VideoSource:
+        if (recording, view) == ("t1", "e4"):
+            raise NoVideoError("there is none")
+        return super().video(recording, view)
+
+
+def without_e4(project: Any) -> Setting:
+    setting = setting_of(project, device="cpu", methods=("exo-oracle", "ego-oracle"))
+    return replace(setting, dataset=WithoutE4(load_project(project.root)))
+
+
+def test_a_recording_that_was_not_filmed_is_left_out_and_said(
+    project: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    project.delete_features("e4", ["t1"])
+    setting = without_e4(project)
+    assert setting.training_recordings("v3") == ["t0", "t1", "t2"]
+    assert setting.training_recordings("e4") == ["t0", "t2"]
+    check_setting(setting)
+    assert "view e4: 1 of 3 training recordings have no such video and aren't learnt from in it (t1)" in (
+        caplog.text
+    )
+
+
+def test_its_oracle_is_that_of_a_split_without_it(project: Any) -> None:
+    project.delete_features("e4", ["t1"])
+    weights = []
+    for name, setting in (("absent", without_e4(project)), ("split", without_e4(project))):
+        if name == "split":
+            (project.root / "splits/train.txt").write_text("t0\nt2\n")
+        with show_progress(quiet=True) as watcher:
+            SeedRun(setting, project.root / name, 0, watcher).model("ego-oracle")
+        weights.append((project.root / name / "ego-oracle/model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+def test_one_that_was_filmed_and_not_extracted_is_still_missing(project: Any) -> None:
+    project.delete_features("e4", ["t1", "t2"])
+    with pytest.raises(IncompleteError, match=r"lacks recordings of view e4: 1 \(t2\)"):
+        check_setting(without_e4(project))
+    project.delete_features("e4", ["t0"])
+    with pytest.raises(IncompleteError, match=r"lacks recordings of view e4: 2 \(t0, t2\)"):
+        check_setting(without_e4(project))

@@ -120,7 +120,7 @@ class SeedRun:
 
     def _supervised(self, name: str, view: str) -> Segmenter:
         setting, config = self._setting, self._setting.config
-        train = setting.splits["train"]
+        train = setting.training_recordings(view)
         info = self._info(None)
         stage = self._stage(
             name,
@@ -226,7 +226,8 @@ class SeedRun:
         self, config: FitConfig, view: str
     ) -> tuple[list[str], Callable[[Segmenter], dict[str, float]] | None]:
         """Recordings to learn from, and the score that selects an epoch."""
-        setting, train = self._setting, self._setting.splits["train"]
+        setting = self._setting
+        train = setting.training_recordings(view)
         if config.selection == "last":
             return train, None
         if config.selection == "published-test-ego":

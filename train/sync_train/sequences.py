@@ -4,7 +4,7 @@ Axes: T rows of a recording, P rows of a pair, D feature width.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,7 @@ class Source:
         self.feature_set = feature_set
         attributes = store.feature_set(feature_set)
         self.fingerprint: str = attributes["fingerprint"]
+        self.recipe: Mapping[str, Any] = attributes.get("recipe", {})
         self.feature_dim: int = attributes["feature_dim"]
         self.trained_on: tuple[str, ...] = tuple(attributes.get("trained_on", ()))
 

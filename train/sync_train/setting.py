@@ -1,6 +1,7 @@
 """What a run is made from: views, splits, classes, features."""
 
 import difflib
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -10,14 +11,16 @@ from typing import Any
 import torch
 
 from sync_store.datasets import Dataset, open_dataset
-from sync_store.errors import DatasetError, IncompleteError, ProjectError
+from sync_store.errors import DatasetError, IncompleteError, NoVideoError, ProjectError, SyncError
 from sync_store.project import Project
 from sync_store.provenance import code_version, library_versions, machine
-from sync_store.reader import FeatureStore
+from sync_store.reader import FeatureStore, how_made
 from sync_train.batches import Windowing
 from sync_train.config import DISTILLED, Precision, TrainConfig
 from sync_train.models.adapter import AdapterConfig
 from sync_train.sequences import Source, training_classes
+
+log = logging.getLogger(__name__)
 
 MAX_LISTED = 5
 """Recordings that a message names."""
@@ -91,6 +94,24 @@ class Setting:
                     f"recording {both[0]} is in the splits of {a} and of {b}; they must be disjoint"
                 )
         return splits
+
+    def training_recordings(self, view: str) -> list[str]:
+        """Recordings of the training split to learn from in a view.
+
+        Those of which the dataset has no such video are left out, as long as any are left: five recordings of
+        Assembly101 were filmed without e4.
+        """
+        train, stored = self.splits["train"], self.source.complete_recordings(view)
+        return [name for name in train if name in stored or not self._is_absent(name, view)] or train
+
+    def _is_absent(self, recording: str, view: str) -> bool:
+        try:
+            self.dataset.video(recording, view)
+        except NoVideoError:
+            return True
+        except SyncError:
+            return False
+        return False
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -216,17 +237,32 @@ def check_setting(setting: Setting) -> None:
     """
     if {"feature", "feature-tas"} & {*setting.config.methods}:
         _ = setting.adapter
+    needed = _needed_features(setting)
     missing = {
-        view: sorted(names - setting.source.complete_recordings(view))
-        for view, names in _needed_features(setting).items()
+        view: sorted(names - setting.source.complete_recordings(view)) for view, names in needed.items()
     }
+    for view in needed:
+        _warn_of_absent(setting, view)
     if any(missing.values()):
         _check_names(setting, {name for names in missing.values() for name in names})
         parts = [f"view {view}: {len(names)} ({_listed(names)})" for view, names in missing.items() if names]
         options = " ".join(f"--view {view}" for view, names in missing.items() if names)
         raise IncompleteError(
-            f"feature set {setting.source.feature_set} lacks recordings of {'; '.join(parts)}. Extract them "
-            f"with: sync-extract {options}"
+            f"feature set {setting.source.feature_set} lacks recordings of {'; '.join(parts)}. "
+            f"{how_made(setting.source.recipe, 'them')} {options}"
+        )
+
+
+def _warn_of_absent(setting: Setting, view: str) -> None:
+    train = setting.splits["train"]
+    kept = setting.training_recordings(view)
+    if absent := sorted({*train} - {*kept}):
+        log.warning(
+            "view %s: %d of %d training recordings have no such video and aren't learnt from in it (%s)",
+            view,
+            len(absent),
+            len(train),
+            _listed(absent),
         )
 
 
@@ -257,7 +293,8 @@ def _needed_features(setting: Setting) -> dict[str, set[str]]:
     ego: set[str] = set()
     config, splits = setting.config, setting.splits
     for method in config.methods:
-        (ego if method == "ego-oracle" else exo).update(splits["train"])
+        source = setting.target if method == "ego-oracle" else setting.exo
+        (ego if method == "ego-oracle" else exo).update(setting.training_recordings(source))
         (exo if method == "exo-oracle" else ego).update(splits["test"])
         if method in DISTILLED:
             exo.update(splits["adapt"])

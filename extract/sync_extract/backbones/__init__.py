@@ -1,17 +1,20 @@
-"""Backbones: frozen networks that turn frames into features."""
+"""Backbones: frozen networks that turn frames into features.
+
+Each kind is imported when it is loaded: transformers alone takes seconds.
+"""
 
 from pathlib import Path
 
 from sync_extract.backbones.base import Backbone, Placement
-from sync_extract.backbones.dinov2 import HUB_NAMES, OWN, RANDOM_DEMO, load_dinov2
 from sync_store.config import suggest
 from sync_store.errors import SyncError
 
 __all__ = ["BACKBONES", "Backbone", "Placement", "load_backbone"]
 
+DINOV2 = ("dinov2-small", "dinov2-base", "dinov2-large", "dinov2-giant", "dinov2", "dinov2-random-demo")
 TSM = ("tsm", "tsm-random-demo")
 OMNIVORE = ("omnivore-swin-t", "omnivore-swin-s", "omnivore-swin-b", "omnivore-swin-l")
-BACKBONES = (*HUB_NAMES, OWN, RANDOM_DEMO, *TSM, *OMNIVORE)
+BACKBONES = (*DINOV2, *TSM, *OMNIVORE)
 
 
 def load_backbone(
@@ -50,6 +53,8 @@ def load_backbone(
         from sync_extract.backbones.omnivore import load_omnivore
 
         return load_omnivore(name, weights=weights, preset=preset, placement=placement)
+    from sync_extract.backbones.dinov2 import load_dinov2
+
     return load_dinov2(
         name,
         weights=weights,
@@ -64,8 +69,7 @@ def _check_options(name: str, *, tokens: tuple[str, ...], shift: str, position_e
     """Refuse what would be ignored."""
     if shift != "none" and name not in TSM:
         raise SyncError(f"shift is an option of the backbone tsm; {name} has none")
-    is_dinov2 = name not in (*TSM, *OMNIVORE)
-    if not is_dinov2 and tokens != ("cls",):
+    if name not in DINOV2 and tokens != ("cls",):
         raise SyncError(f"tokens are an option of DINOv2; {name} has none")
-    if not is_dinov2 and position_embedding is not None:
+    if name not in DINOV2 and position_embedding is not None:
         raise SyncError(f"position_embedding is an option of DINOv2; {name} has none")

@@ -1,16 +1,19 @@
 """Datasets: where the videos, labels and splits of each published layout are."""
 
+from sync_store.datasets.assembly101 import Assembly101Dataset
 from sync_store.datasets.base import Action, Dataset, LabeledSequence, VideoSource
 from sync_store.datasets.egoexo4d import EgoExo4DDataset
 from sync_store.datasets.folder import FolderDataset
-from sync_store.errors import ProjectError
+from sync_store.datasets.frames import FramesDataset
 from sync_store.project import Project
 
 __all__ = [
     "Action",
+    "Assembly101Dataset",
     "Dataset",
     "EgoExo4DDataset",
     "FolderDataset",
+    "FramesDataset",
     "LabeledSequence",
     "VideoSource",
     "open_dataset",
@@ -26,7 +29,9 @@ def open_dataset(project: Project) -> Dataset:
     match project.dataset.kind:
         case "folder":
             return FolderDataset(project)
+        case "assembly101":
+            return Assembly101Dataset(project)
         case "egoexo4d":
             return EgoExo4DDataset(project)
-        case kind:
-            raise ProjectError(f"dataset kind {kind} isn't there yet")
+        case "frames":
+            return FramesDataset(project)

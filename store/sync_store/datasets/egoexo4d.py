@@ -116,6 +116,10 @@ class EgoExo4DDataset:
         """The take's uid, by which the release's features and annotations go."""
         return self._take(recording).uid
 
+    def duration_seconds(self, recording: str) -> Fraction | None:
+        """How long the take is, by takes.json; None where that doesn't say it."""
+        return self._take(recording).duration_seconds
+
     def camera(self, recording: str, view: str) -> str:
         """The release's name of a view's camera: aria01, cam03.
 

@@ -7,11 +7,13 @@ same moment. (EGO4D/Ego-Exo4D-docs, docs/data/metadata.md and takes.md.)
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sync_store.datasets.egoexo4d_json import as_kind, field, is_true, optional_field, read_json, shorten
 from sync_store.errors import DatasetError
+from sync_store.labels import MAX_SECONDS
 
 PSEUDO_CAMERAS = ("best_exo", "collage")
 """Entries among the cameras that are pictures put together from several."""
@@ -44,6 +46,8 @@ class Take:
     """`task_name`: Cooking an Omelet."""
     parent_task: str | None
     """`parent_task_name`: Cooking."""
+    duration_seconds: Fraction | None
+    """`duration_sec`; None where it isn't stated."""
     streams: Mapping[str, Stream]
     """By view: the camera's name for its main stream (cam01, aria01), else with the stream's (aria01-et)."""
     ego: str | None
@@ -89,6 +93,7 @@ def _take(record: Any, where: str) -> Take:
         folder=_inside(below_root, f"{where}: root_dir"),
         task=optional_field(record, "task_name", str, where),
         parent_task=optional_field(record, "parent_task_name", str, where),
+        duration_seconds=_duration(record),
         streams=streams,
         ego=ego[0] if ego else None,
         exo=tuple(sorted(set(mains) - set(ego))),
@@ -109,6 +114,14 @@ def _streams(cameras: Mapping[str, Any], where: str) -> dict[str, Stream]:
                 inside = _inside(path, f"{at}.{stream}.relative_path")
                 found[view] = Stream(camera=camera, stream=stream, path=inside)
     return found
+
+
+def _duration(record: Mapping[str, Any]) -> Fraction | None:
+    """Seconds as written. Anything else than a plausible number is no duration: little depends on it."""
+    seconds = record.get("duration_sec")
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds < MAX_SECONDS:
+        return None
+    return Fraction(str(seconds))
 
 
 def _worn(record: Any, where: str) -> set[str]:
