@@ -22,7 +22,8 @@ COPY pyproject.toml ./
 RUN python -c "import tomllib; \
 project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 print(*project['dependencies'], sep='\n', file=open('train.txt', 'w')); \
-print(*project['optional-dependencies']['extract'], sep='\n', file=open('extract.txt', 'w'))"
+extras = project['optional-dependencies']; \
+print(*extras['extract'], *extras['import'], sep='\n', file=open('extract.txt', 'w'))"
 
 FROM source AS wheel
 COPY README.md ./

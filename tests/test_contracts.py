@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +48,29 @@ def test_every_module_imports_without(package: str, blocked: tuple[str, ...]) ->
     assert done.returncode == 0, done.stderr
     modules = {path.stem for path in next(ROOT.glob(f"*/{package}")).rglob("*.py")} - {"__init__"}
     assert {name.rsplit(".")[-1] for name in done.stdout.split()} >= modules
+
+
+IMPORT_WITHOUT_VIDEO = """
+import sys
+*blocked, project = sys.argv[1:]
+for name in blocked:
+    sys.modules[name] = None
+from sync_extract.cli import main
+main(["--project", project, "import", "npy"])
+"""
+
+
+def test_published_features_are_imported_without_a_video_reader(tmp_path: Path) -> None:
+    """The plain installation is enough for who only trains on what others extracted."""
+    (tmp_path / "sync.toml").write_text('[dataset]\nkind = "frames"\n')
+    (tmp_path / "features").mkdir()
+    np.save(tmp_path / "features/r1.npy", np.zeros((8, 30), np.float32))
+    (tmp_path / "groundTruth").mkdir()
+    (tmp_path / "groundTruth/r1.txt").write_text("walk\n" * 30)
+    command = [sys.executable, "-c", IMPORT_WITHOUT_VIDEO, *VIDEO, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "1 imported" in done.stderr
 
 
 def test_blocking_blocks() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sync_extract.clips import Clips
-from sync_extract.header import estimate_rows
 from sync_store.config import suggest
 from sync_store.datasets import Dataset, VideoSource
 from sync_store.errors import FingerprintError, NoVideoError, StoreError, SyncError, VideoError
@@ -102,6 +101,8 @@ def make_plan(
         SyncError: If the dataset has no recordings, or not one that is asked for.
         FingerprintError: If the store's feature set of that name was made by another recipe.
     """
+    from sync_extract.header import estimate_rows  # imports share this module, and need no video reader
+
     asked = choose_recordings(dataset, recordings)
     check_feature_set(store, feature_set)
     jobs, failures = [], []
