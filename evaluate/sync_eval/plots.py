@@ -80,7 +80,7 @@ def bars_of(groups: Sequence[Group], dataset: Dataset, recording: str) -> list[B
         splits = ", ".join(sorted({group.info.split for group in groups}))
         raise DatasetError(f"recording {recording} wasn't predicted; the runs predicted the split {splits}")
     bars = [Bar(name="ground truth", segments=labeled)] if labeled else []
-    rest = [(group.info.view, group.info.feature_set, group.run, group.info.split) for group in tested]
+    rest = [(group.info.view, group.features, group.run, group.info.split) for group in tested]
     varies = [len(set(values)) > 1 for values in zip(*rest, strict=True)]
     for group, values in zip(tested, rest, strict=True):
         words = [group.info.method, *compress(values, varies)]

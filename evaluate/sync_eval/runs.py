@@ -41,6 +41,11 @@ class Group:
         return tuple(found.info.seed for found in self.sets)
 
     @property
+    def features(self) -> str:
+        """Feature set, as tables show it; after the one that the teacher learnt from, where that is another."""
+        return _features(self.info)
+
+    @property
     def trained_on(self) -> tuple[str, ...]:
         """What the backbone itself was trained on, as the manifest of any seed says."""
         return first_seen(words for found in self.sets for words in found.info.trained_on)
@@ -131,7 +136,13 @@ def score_groups(groups: Iterable[Group], truths: Mapping[str, Truth], protocol:
 
 
 def _key(info: PredictionInfo) -> tuple[str, str, str, str, str]:
-    return (info.run, info.feature_set, info.method, info.view, info.split)
+    return (info.run, _features(info), info.method, info.view, info.split)
+
+
+def _features(info: PredictionInfo) -> str:
+    if info.teacher_feature_set is None:
+        return info.feature_set
+    return f"{info.teacher_feature_set} → {info.feature_set}"
 
 
 def _check_seeds(group: Group) -> None:
@@ -169,7 +180,7 @@ def _table_order(group: Group) -> tuple[bool, int, str, str, int, str, str]:
     return (
         not is_oracle,
         method if is_oracle else 0,
-        info.feature_set,
+        group.features,
         group.run,
         method,
         info.method,

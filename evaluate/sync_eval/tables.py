@@ -88,7 +88,7 @@ def to_csv(rows: Sequence[Row], protocol: str) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     names = (
-        *("run", "feature_set", "method", "view", "kind", "split"),
+        *("run", "feature_set", "teacher_feature_set", "method", "view", "kind", "split"),
         *("trained_on", "selection", "protocol", "unsegmented", "seeds"),
     )
     measures = [name for metric in MEASURES for name in (metric, f"{metric}_sd")]
@@ -119,6 +119,7 @@ def _row_table(row: Row) -> dict[str, Any]:
     return {
         "run": row.group.run,
         "feature_set": info.feature_set,
+        "teacher_feature_set": info.teacher_feature_set,
         "method": info.method,
         "view": info.view,
         "kind": info.kind,
@@ -143,7 +144,7 @@ def _lay_out(rows: Sequence[Row], protocol: str) -> _Layout:
     columns = {
         "method": [f"{row.group.info.method}{_marks(row)}" for row in rows],
         "run": [row.group.run for row in rows],
-        "features": [row.group.info.feature_set for row in rows],
+        "features": [row.group.features for row in rows],
         "view": [row.group.info.view for row in rows],
         "split": [row.group.info.split for row in rows],
         "seeds": [str(len(row.group.seeds)) for row in rows],
@@ -175,7 +176,7 @@ def _number(row: Row, metric: str) -> str:
 def _block(row: Row) -> tuple[str, ...]:
     """Rows of one block stand together: oracles of a kind, or one run's methods."""
     info = row.group.info
-    return (info.method,) if info.method in ORACLES else (row.group.run, info.feature_set)
+    return (info.method,) if info.method in ORACLES else (row.group.run, row.group.features)
 
 
 def _footnotes(rows: Sequence[Row], protocol: str, shared: dict[str, str]) -> tuple[str, ...]:
@@ -193,8 +194,12 @@ def _footnotes(rows: Sequence[Row], protocol: str, shared: dict[str, str]) -> tu
         over = f"over {shared['seeds']} seeds" if "seeds" in shared else "over seeds"
         notes.append(f"Mean ± standard deviation {over}.")
     for seen in dict.fromkeys(row.group.trained_on for row in rows if row.group.trained_on):
-        features = dict.fromkeys(r.group.info.feature_set for r in rows if r.group.trained_on == seen)
-        notes.append(f"{_DAGGER} The backbone of {', '.join(features)} was trained on: {'; '.join(seen)}.")
+        features = first_seen(r.group.features for r in rows if r.group.trained_on == seen)
+        two = any(r.group.info.teacher_feature_set for r in rows if r.group.trained_on == seen)
+        backbone, was = ("backbones", "were") if two else ("backbone", "was")
+        notes.append(
+            f"{_DAGGER} The {backbone} of {', '.join(features)} {was} trained on: {'; '.join(seen)}."
+        )
     if any(row.group.selected_on_test for row in rows):
         notes.append(
             f"{_DOUBLE_DAGGER} Labels of the test split chose the epoch of a stage ({SELECTED_ON_TEST}): no score on "

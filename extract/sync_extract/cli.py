@@ -25,6 +25,7 @@ from sync_store.console import (
     print_json,
     project_option,
     set_up_logging,
+    some_of,
 )
 from sync_store.datasets import open_dataset
 from sync_store.errors import SyncError
@@ -32,9 +33,6 @@ from sync_store.project import Project, load_project
 
 if TYPE_CHECKING:
     from sync_extract.plan import Failure, Plan
-
-MAX_LISTED = 5
-"""Recordings that a line names."""
 
 
 @click.group(
@@ -74,7 +72,9 @@ MAX_LISTED = 5
     multiple=True,
     help="What the weights were trained on, in words; repeat for several. Recorded, and flagged in tables.",
 )
-@click.option("--fps", help='Sampling rate: 30, "30000/1001" or native [default: the label rate].')
+@click.option(
+    "--fps", help='Sampling rate: 30, "30000/1001" or native [default: the label rate; Omnivore 30].'
+)
 @click.option("--device", help="auto, cpu, cuda, cuda:1 …")
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16", "float16"]))
 @click.option("--batch-size", type=click.IntRange(min=1), help="Frames a forward pass, a power of two.")
@@ -149,7 +149,6 @@ def _extract(
     from sync_store.layout import ensure_feature_set
 
     dataset = open_dataset(project)
-    fps = config.rate(dataset.label_rate)
     asked = choose_recordings(dataset, list(recordings) or None)  # before weights are loaded for nothing
     backbone = load_backbone(
         config.backbone,
@@ -162,6 +161,7 @@ def _extract(
     )
     if config.trained_on:
         backbone = replace(backbone, trained_on=config.trained_on)
+    fps = config.rate(backbone.fps or dataset.label_rate)
     feature_set = make_feature_set(config.name, backbone, fps)
     plan = make_plan(
         dataset,
@@ -226,8 +226,7 @@ def _print_report(config: ExtractConfig, plan: "Plan", failures: "list[Failure]"
     for failure in failures:
         click.echo(str(failure), err=True)
     for view, names in plan.absent.items():
-        listed = ", ".join(names[:MAX_LISTED]) + (" …" if len(names) > MAX_LISTED else "")
-        click.echo(f"view {view}: {len(names)} recordings without such a video: {listed}", err=True)
+        click.echo(f"view {view}: {len(names)} recordings without such a video: {some_of(names)}", err=True)
     verb = f"{len(plan.to_do)} to extract" if dry_run else f"{_num_extracted(plan, failures)} extracted"
     incomplete = sum(failure.kept for failure in failures)
     parts = [verb, f"{len(plan.jobs) - len(plan.to_do)} complete already"]

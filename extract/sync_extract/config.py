@@ -50,7 +50,7 @@ class ExtractConfig:
     """What the weights were trained on, in words, if that could be data of the user's own; by default what their
     file says."""
     fps: float | str | None = None
-    """Rate of the sampling grid; by default the dataset's label rate. "native" keeps every frame."""
+    """Rate of the sampling grid; by default the label rate, for Omnivore 30. "native" keeps every frame."""
     device: str = "auto"
     """"auto", "cpu", "cuda", "cuda:1", …"""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -84,12 +84,12 @@ class ExtractConfig:
         if not 0 < self.min_coverage <= 1:
             raise ValueError(f"min_coverage must be above 0 and at most 1, got {self.min_coverage}")
 
-    def rate(self, label_rate: Fraction) -> Fraction | None:
+    def rate(self, default: Fraction) -> Fraction | None:
         """Rate of the grid; None for every frame."""
         if self.fps == NATIVE:
             return None
         if self.fps is None:
-            return label_rate
+            return default
         try:
             return parse_rate(self.fps, "fps")
         except ProjectError as error:

@@ -21,9 +21,9 @@ import numpy.typing as npt
 from sync_store.atomic import write_atomic
 from sync_store.datasets import Dataset
 from sync_store.errors import DatasetError
-from sync_store.labels import UNLABELED, first_seen
+from sync_store.labels import UNLABELED, first_seen, read_frames
 from sync_store.reader import FeatureStore
-from sync_store.splits import SUFFIXES
+from sync_store.splits import split_names
 
 UNLABELED_NAME = "unlabeled"
 """Class of rows that no segment holds. The field's form has no other way to say it."""
@@ -120,7 +120,7 @@ def class_words(dataset: Dataset, recordings: Iterable[str]) -> list[str]:
 def write_classes(folder: Path, words: Sequence[str]) -> None:
     """Write mapping.txt, with a class for unlabeled rows if a file of the folder has some."""
     files = sorted((folder / "groundTruth").glob("*.txt"))
-    if UNLABELED_NAME not in words and any(UNLABELED_NAME in file.read_text().split() for file in files):
+    if UNLABELED_NAME not in words and any(UNLABELED_NAME in read_frames(file) for file in files):
         words = [*words, UNLABELED_NAME]
     text = "".join(f"{index} {word}\n" for index, word in enumerate(words))
     if text:
@@ -129,7 +129,7 @@ def write_classes(folder: Path, words: Sequence[str]) -> None:
 
 def write_splits(folder: Path, dataset: Dataset, splits: Path) -> None:
     """Write the dataset's splits, of all recordings whether or not they are exported."""
-    for name in sorted({file.stem for file in splits.glob("*") if file.suffix in SUFFIXES}):
+    for name in split_names(splits):
         text = "".join(f"{recording}.txt\n" for recording in dataset.split(name))
         write_atomic(folder / "splits" / f"{name}.bundle", text.encode())
 

@@ -15,8 +15,19 @@ from sync_store.errors import VideoError
 
 log = logging.getLogger(__name__)
 
-_CPU_ALLOCATOR = "DefaultCPUAllocator"
-"""Named in torch's message where a processor's memory is too small: a plain RuntimeError (torch 2.13)."""
+_OUT_OF_MEMORY = (
+    "DefaultCPUAllocator",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+"""Named in plain RuntimeErrors of a processor whose memory is too small, and of libraries that find none left on a
+GPU (torch 2.13)."""
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch says that memory is too small."""
+    return isinstance(error, torch.OutOfMemoryError) or any(name in str(error) for name in _OUT_OF_MEMORY)
 
 
 class AdaptiveForward:
@@ -82,9 +93,7 @@ def _unless_out_of_memory(
     """
     try:
         return run(inputs)
-    except torch.OutOfMemoryError:
-        return None
     except RuntimeError as error:
-        if _CPU_ALLOCATOR not in str(error):
+        if not is_out_of_memory(error):
             raise
         return None

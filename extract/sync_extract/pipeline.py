@@ -21,6 +21,7 @@ from sync_extract.decode import DECODE_RULES_VERSION
 from sync_extract.forward import AdaptiveForward
 from sync_extract.plan import Failure, Job
 from sync_extract.reading import Prepared, Reading, Settings
+from sync_store.atomic import named
 from sync_store.errors import StoreError, VideoError
 from sync_store.layout import FeatureSet
 from sync_store.provenance import code_version, library_versions, machine
@@ -92,6 +93,8 @@ def extract(
                         failure = Failure.of(job, shortfall, kept=True)
                 except (VideoError, StoreError) as error:
                     failure = Failure.of(job, str(error))
+                except OSError as error:
+                    raise named(error, settings.store) from None
                 ahead.popleft().stop()
                 if failure is not None:
                     failures.append(failure)

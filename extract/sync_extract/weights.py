@@ -7,6 +7,7 @@ tensors give inert placeholders, so the weights load and the rest is as if it we
 """
 
 import pickle
+import reprlib
 import tarfile
 import warnings
 from collections import OrderedDict
@@ -94,6 +95,34 @@ def read_checkpoint(path: Path) -> dict[Any, Any]:
             "torch.save(model.state_dict(), PATH)"
         )
     return content
+
+
+def check_tensor(
+    path: Path, key: Any, value: Any, shape: tuple[int, ...], hint: str, *, is_float: bool = True
+) -> None:
+    """Refuse what a network can't take as the weight `key` of a file.
+
+    Args:
+        path: The file.
+        key: As the file has it.
+        value: What the file has there.
+        shape: That it must have.
+        hint: What to say besides.
+        is_float: Whether it must hold fractions: whole numbers are what quantization leaves.
+
+    Raises:
+        SyncError: If it isn't a dense tensor of this shape and kind.
+    """
+    if not isinstance(value, torch.Tensor):
+        raise SyncError(f"{path}: {key} is {reprlib.repr(value)}, not a tensor; {hint}")
+    if (got := tuple(value.shape)) != shape:
+        raise SyncError(f"{path}: {key} has shape {got}, expected {shape}; {hint}")
+    is_dense = value.layout == torch.strided and not value.is_quantized
+    if not is_dense or (is_float and not value.is_floating_point()):
+        kind = str(value.dtype if value.layout == torch.strided else value.layout).removeprefix("torch.")
+        raise SyncError(
+            f"{path}: {key} holds {kind}, expected float32, float16 or bfloat16, neither quantized nor sparse; {hint}"
+        )
 
 
 def _head(path: Path) -> bytes:

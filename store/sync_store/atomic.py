@@ -23,10 +23,19 @@ def write_atomic(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise named(error, path) from None
         raise
     flush_folder(path.parent)
+
+
+def named(error: OSError, path: Path) -> OSError:
+    """The error with a path, where the system gives none: that of a full disk."""
+    if error.filename is not None or error.errno is None:
+        return error
+    return OSError(error.errno, error.strerror, str(path))
 
 
 def write_json(path: Path, value: Any) -> None:

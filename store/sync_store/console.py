@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -28,6 +28,9 @@ EXIT_INTERRUPTED = 130
 
 EXIT_TERMINATED = 143
 """Ended by SIGTERM, which Slurm and Docker send before they kill."""
+
+MAX_LISTED = 5
+"""Recordings that a line names."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -101,6 +104,11 @@ def json_option(function: Function) -> Function:
 def print_json(value: Any) -> None:
     """Print one JSON document on stdout."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first names of a list, as many as a line holds, and a sign that there are more."""
+    return ", ".join(names[:MAX_LISTED]) + (" …" if len(names) > MAX_LISTED else "")
 
 
 def given(ctx: click.Context, **options: Any) -> dict[str, Any]:

@@ -38,8 +38,11 @@ class PredictionInfo:
     """`exo` or `ego`: the kind of that view."""
     split: str
     feature_set: str
+    """Features that were predicted on."""
+    teacher_feature_set: str | None = None
+    """Features that the teacher learnt from, where they are others."""
     trained_on: tuple[str, ...] = ()
-    """What the backbone itself was trained on, as its feature set states."""
+    """What the backbone itself was trained on, as its feature set states; the teacher's, too."""
     classes: tuple[str, ...] = ()
     sha256: Mapping[str, str] | None = None
     """SHA-256 of each recording's CSV file, by recording."""
@@ -93,6 +96,8 @@ def write_predictions(folder: Path, info: PredictionInfo, predicted: Mapping[str
         write_atomic(folder / f"{check_name('recording', recording, DatasetError)}.csv", content)
         digests[recording] = hashlib.sha256(content).hexdigest()
     table = {"format": "sync-predictions", "version": VERSION, **asdict(info), "sha256": digests}
+    if info.teacher_feature_set is None:
+        del table["teacher_feature_set"]
     write_json(folder / MANIFEST, table)
     return open_predictions(folder)
 

@@ -51,6 +51,12 @@ def read_split(folder: Path, name: str, recording_of: Callable[[str], str] = str
     return list(dict.fromkeys(map(recording_of, first_line)))
 
 
+def split_names(folder: Path) -> list[str]:
+    """Names of all splits of a folder, sorted; none without the folder. Hidden files are no splits."""
+    files = (file for suffix in SUFFIXES for file in folder.glob(f"*{suffix}"))
+    return sorted({file.stem for file in files if not file.name.startswith(".")})
+
+
 def read_lines(path: Path) -> list[str]:
     """Lines of a text file without the spaces around them.
 
@@ -135,8 +141,8 @@ def _find(folder: Path, name: str) -> Path:
     for suffix in SUFFIXES:
         if (path := folder / f"{name}{suffix}").is_file():
             return path
-    have = sorted({file.stem for suffix in SUFFIXES for file in folder.glob(f"*{suffix}")})
-    raise DatasetError(f"{folder / name}.txt: there is no such split; have: {', '.join(have) or 'none'}")
+    have = ", ".join(split_names(folder)) or "none"
+    raise DatasetError(f"{folder / name}.txt: there is no such split; have: {have}")
 
 
 def _in_proportion(sizes: Sizes, total: int) -> Sizes:

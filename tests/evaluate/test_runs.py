@@ -29,6 +29,28 @@ def test_rows_stand_in_the_order_of_table_1(folder: Any) -> None:
     ]
 
 
+def test_a_teacher_of_other_features_makes_another_row(folder: Any) -> None:
+    """It stands by the rows of the teacher's own features, as lines 5 and 6 of Table 1 do."""
+    folder.add("r1", "a*10")
+    for seed, (teacher, features) in enumerate(
+        [
+            (None, "exo"),
+            ("exo", "distilled"),
+            (None, "distilled"),
+            ("both", "distilled"),
+            ("exo", "distilled"),
+        ]
+    ):
+        folder.predict({"r1": "a*10"}, feature_set=features, teacher_feature_set=teacher, seed=seed)
+    groups = find_groups([folder.root / "runs"])
+    assert [(group.features, group.seeds) for group in groups] == [
+        ("both → distilled", (3,)),
+        ("distilled", (2,)),
+        ("exo", (0,)),
+        ("exo → distilled", (1, 4)),
+    ]
+
+
 def test_seeds_become_one_row_with_mean_and_sample_deviation(folder: Any) -> None:
     folder.add("r1", "a*10")
     for seed, correct in ((2, 9), (0, 6), (10, 3)):

@@ -83,6 +83,28 @@ def test_rows_whose_backbone_saw_other_data_are_flagged(folder: Any) -> None:
     assert [line["trained_on"] for line in lines] == ["", "all views of train; labels of train"]
 
 
+def test_features_of_teacher_and_target_are_both_shown(folder: Any) -> None:
+    folder.add("r1", "a*10")
+    sets = {"feature_set": "tsm-v3-e4", "teacher_feature_set": "tsm-exo"}
+    folder.predict({"r1": "a*10"}, **sets, trained_on=("labels of v3", "pairs"))
+    text = to_text(rows_of(folder), "masked")
+    assert "run main; features tsm-exo → tsm-v3-e4; split test" in text
+    note = "† The backbones of tsm-exo → tsm-v3-e4 were trained on: labels of v3; pairs."
+    assert text.splitlines()[-1] == note and note in to_markdown(rows_of(folder), "masked")
+    folder.predict({"r1": "a*10"}, feature_set="dinov2", run="second")
+    assert [
+        line.split()[:5] for line in to_text(rows_of(folder), "masked").splitlines() if " e4 " in line
+    ] == [
+        ["tas", "second", "dinov2", "e4", "100.00"],
+        ["tas†", "main", "tsm-exo", "→", "tsm-v3-e4"],
+    ]
+    dinov2, tsm = json.loads(to_json(rows_of(folder), "masked", []))["rows"]
+    assert (tsm["teacher_feature_set"], tsm["feature_set"]) == ("tsm-exo", "tsm-v3-e4")
+    assert (dinov2["teacher_feature_set"], dinov2["feature_set"]) == (None, "dinov2")
+    lines = csv.DictReader(io.StringIO(to_csv(rows_of(folder), "masked")))
+    assert [line["teacher_feature_set"] for line in lines] == ["", "tsm-exo"]
+
+
 def test_what_the_backbone_of_any_seed_saw_flags_the_row(folder: Any) -> None:
     folder.add("r1", "a*10")
     for seed, trained_on in ((0, ()), (1, ("view e4",)), (2, ("view v3", "view e4"))):

@@ -201,6 +201,7 @@ def test_what_is_there_is_kept_unless_told_otherwise(lab: Path, call_extract: Ca
         "format": "npy",
         "exported": 1,
         "skipped": 2,
+        "incomplete": [],
         "failed": [],
     }
     assert file.stat().st_mtime_ns == 1
@@ -219,6 +220,25 @@ def test_a_damaged_recording_is_listed_and_the_others_go_on(lab: Path, call_extr
     assert failure.startswith("failed: e4/r1: recording r1, view e4: ") and "is damaged" in failure
     assert summary == "small: 2 exported, 0 there already, 1 failed"
     assert not (lab / "out/e4/features/r1.npy").exists() and (lab / "out/e4/features/r2.npy").exists()
+
+
+def test_what_was_never_finished_is_left_out_and_named(lab: Path, call_extract: Call) -> None:
+    feature_set = FeatureSet(name="small", recipe={"backbone": "test"}, feature_dim=8)
+    RecordingWriter(lab / "features.zarr", feature_set, "v3", "r2", timestamps=np.arange(3), provenance={})
+    result = call_extract(lab, "export", "out")
+    assert result.exit_code == 0 and result.stderr.splitlines() == [
+        "view v3: 1 incomplete recordings left out: r2",
+        "small: 3 exported, 0 there already, 0 failed",
+    ]
+    assert not (lab / "out/v3/features/r2.npy").exists()
+    report = json.loads(call_extract(lab, "export", "out", "--json").stdout)
+    assert report["incomplete"] == [{"view": "v3", "recording": "r2"}]
+
+
+def test_hidden_files_beside_splits(lab: Path, call_extract: Call) -> None:
+    (lab / "splits/._train.txt").write_bytes(b"\0\5\x16\7")
+    assert call_extract(lab, "export", "out").exit_code == 0
+    assert [file.name for file in (lab / "out/v3/splits").iterdir()] == ["train.bundle"]
 
 
 def test_what_cant_be_exported(lab: Path, call_extract: Call) -> None:

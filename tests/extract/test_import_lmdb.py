@@ -299,7 +299,7 @@ BAD_RECORDINGS = {
     ),
     "too large": (
         replaced(GOOD, 5, None, np.array([0, 0, 0, -70_000, *[0] * 60], np.float32).tobytes()),
-        "recording r1, view v3: .*data.mdb: value 3 of the row at 0.166666667 s is -70000.0; the store holds float16",
+        "v3/r1: .*/data.mdb: value 3 of the row at 0.166666667 s is -70000.0; the store holds float16",
     ),
     "png": (
         replaced(GOOD, 3, "r1/v3/v3_0000000004.png", None),
@@ -361,6 +361,14 @@ def test_not_an_lmdb_file(tmp_path: Path, call_extract: Call) -> None:
     result = call_extract(lab, "import", "lmdb", str(tmp_path / "TSM"))
     assert result.exit_code == 1
     assert result.stderr.startswith(f"error: {tmp_path}/TSM/data.mdb: can't be read as an LMDB file (")
+    assert result.stderr.endswith("). Copy or download it again\n")
+
+
+def test_a_file_that_wont_open(tmp_path: Path, call_extract: Call) -> None:
+    (tmp_path / "TSM/v3/data.mdb").mkdir(parents=True)
+    result = call_extract(project(tmp_path / "lab"), "import", "lmdb", str(tmp_path / "TSM"))
+    assert result.exit_code == 1
+    assert "v3/data.mdb: can't be read: Is a directory. Check its disk, links and rights" in result.stderr
 
 
 def test_a_file_that_is_cut_short(tmp_path: Path) -> None:

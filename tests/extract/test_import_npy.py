@@ -15,6 +15,8 @@ import numpy.typing as npt
 import pytest
 from click.testing import Result
 
+from sync_extract.importing.npy import read_header
+from sync_store.errors import DatasetError
 from sync_store.reader import FeatureStore
 
 Call = Callable[..., Result]
@@ -104,6 +106,21 @@ def test_rows_first_is_told_by_the_labels(lab: Path, call_extract: Call) -> None
     assert grid == {"num_rows": 77, "axes": "rows first"}
 
 
+@pytest.mark.parametrize("lengths", [(WIDTH, LENGTH), (WIDTH - 2, LENGTH), (LENGTH, WIDTH + 1)])
+@pytest.mark.parametrize("rows_first", [True, False])
+def test_a_recording_about_as_long_as_wide_is_read_as_the_others(
+    rows_first: bool, lengths: tuple[int, int], lab: Path, call_extract: Call
+) -> None:
+    for seed, (name, length) in enumerate(zip(("P03_milk", "P04_milk"), lengths, strict=True)):
+        columns = values(seed, length)
+        np.save(lab / f"breakfast/features/{name}.npy", columns.T if rows_first else columns)
+        (lab / f"breakfast/groundTruth/{name}.txt").write_text("SIL\n" * length)
+    result = call_extract(lab, "import", "npy")
+    assert result.exit_code == 0, result.stderr
+    for seed, (name, length) in enumerate(zip(("P03_milk", "P04_milk"), lengths, strict=True)):
+        np.testing.assert_array_equal(read(lab, name).features, values(seed, length).T.astype(np.float16))
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.dtype(">f4")])
 def test_every_float_is_rounded_once(dtype: Any, lab: Path, call_extract: Call) -> None:
     """A float64 just above half-way between two float16 goes up; by way of float32 it would go down."""
@@ -174,6 +191,49 @@ def test_not_a_npy_file(lab: Path, call_extract: Call) -> None:
     )
     file.write_bytes(b"")
     assert "P03_milk.npy: can't be read as a .npy file" in failed(call_extract(lab, "import", "npy"))
+    with file.open("wb") as archive:
+        np.savez(archive, values(0))
+    assert "P03_milk.npy: is an archive of arrays; expected one array" in failed(
+        call_extract(lab, "import", "npy")
+    )
+
+
+def test_damaged_headers_are_a_message_whatever_they_are(lab: Path) -> None:
+    """numpy raises TokenError, SyntaxError and others at such files."""
+    file = lab / "breakfast/features/P03_milk.npy"
+    whole = file.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(1000):
+        content = bytearray(whole)
+        for place in rng.integers(100, size=2):
+            content[place] = rng.integers(256)
+        file.write_bytes(content)
+        try:
+            read_header(file, num_labels=0, rows_first=False)
+        except DatasetError:
+            refused += 1
+    assert refused
+
+
+def test_a_header_that_python_2_wrote(lab: Path, call_extract: Call) -> None:
+    file = lab / "breakfast/features/P03_milk.npy"
+    whole = file.read_bytes()
+    assert b"(24, 80), }  " in whole
+    file.write_bytes(whole.replace(b"(24, 80), }  ", b"(24L, 80L), }"))
+    result = call_extract(lab, "import", "npy", "--quiet")
+    assert result.stderr == "breakfast: 2 imported, 0 complete already, 0 failed\n"
+
+
+@pytest.mark.parametrize("shape", [(2**32, 2**32), (2**40, 2**10)])
+def test_a_shape_that_overflows(shape: tuple[int, int], lab: Path, call_extract: Call) -> None:
+    with (lab / "breakfast/features/P03_milk.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        file.write(bytes(100))
+    line = failed(call_extract(lab, "import", "npy"))
+    assert re.search(
+        r"P03_milk\.npy: can't be read as a \.npy file of numbers \(.*\)\. Copy or download", line
+    )
 
 
 def test_features_of_another_rate_than_the_labels(lab: Path, call_extract: Call) -> None:

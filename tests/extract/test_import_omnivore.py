@@ -12,7 +12,8 @@ import pytest
 import torch
 from click.testing import Result
 
-from sync_extract.importing.omnivore_pt import window_frames
+from sync_extract.importing.omnivore_pt import read_rows, window_frames
+from sync_store.errors import DatasetError
 from sync_store.reader import FeatureStore
 
 Call = Callable[..., Result]
@@ -182,10 +183,12 @@ def bad(case: str, marker: Path) -> bytes:
             "integers": torch.zeros(6, 1, 1536, dtype=torch.int64),
             "empty": torch.zeros(0, 1, 1536),
             "width": torch.zeros(6, 1, 768),
+            "sparse": torch.zeros(6, 1536).to_sparse(),
+            "meta": torch.zeros(6, 1536, device="meta"),
         }.get(case),
         buffer,
     )
-    return {"text": b"<html>not found</html>", "cut short": buffer.getvalue()[:200]}.get(
+    return {"text": b"<html>not found</html>", "cut short": buffer.getvalue()[:200], "no bytes": b""}.get(
         case, buffer.getvalue()
     )
 
@@ -193,10 +196,20 @@ def bad(case: str, marker: Path) -> bytes:
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        ("payload", "can't be read as a tensor that torch.save wrote ("),
+        (
+            "payload",
+            "can't be read as a tensor that torch.save wrote (other objects aren't loaded, since that may run code). "
+            "Copy or download it again",
+        ),
         ("text", "can't be read as a tensor that torch.save wrote ("),
         ("cut short", "can't be read as a tensor that torch.save wrote ("),
-        ("dict", "holds a dict; expected one tensor (N, 1, D)"),
+        (
+            "no bytes",
+            "that torch.save wrote (it is empty, damaged or another kind of file). Copy or download",
+        ),
+        ("dict", "holds a dict; expected one tensor of float32, (N, 1, D) or (N, D)"),
+        ("sparse", "holds a torch.sparse_coo tensor on device cpu; expected one tensor of float32"),
+        ("meta", "holds a torch.strided tensor on device meta; expected one tensor of float32"),
         ("three windows", "holds torch.float32 (6, 3, 1536); expected float32 (N, 1, D) or (N, D)"),
         ("integers", "holds torch.int64 (6, 1, 1536); expected float32 (N, 1, D) or (N, D)"),
         ("empty", "holds torch.float32 (0, 1, 1536); expected float32 (N, 1, D) or (N, D)"),
@@ -216,6 +229,33 @@ def test_bad_file_is_listed_and_the_others_go_on(
     )
     assert message in result.stderr and "2 imported" in result.stderr
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damaged_bytes_are_a_message_whatever_they_are(zipped: bool, tmp_path: Path) -> None:
+    """torch raises IndexError, AssertionError, struct.error and others at such files."""
+    buffer = io.BytesIO()
+    torch.save(tensor(1, 1), buffer, _use_new_zipfile_serialization=zipped)
+    whole = buffer.getvalue()[:1000] if not zipped else buffer.getvalue()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        content = bytearray(whole)
+        for place in rng.integers(len(content), size=2):
+            content[place] = rng.integers(256)
+        (tmp_path / "x.pt").write_bytes(content)
+        try:
+            read_rows(tmp_path / "x.pt")
+        except DatasetError:
+            refused += 1
+    assert refused
+
+
+def test_half_a_file(lab: Path, call_extract: Call) -> None:
+    file = file_of(lab, "sfu_02")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    result = run(call_extract, lab, "--quiet")
+    assert "torch.save wrote (it is cut short). Copy or download it again" in result.stderr
 
 
 def test_only_bad_files(lab: Path, call_extract: Call) -> None:

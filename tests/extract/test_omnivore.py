@@ -1,6 +1,9 @@
 """Omnivore as a backbone, from files in the published form."""
 
 import json
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from sync_extract.backbones import Backbone, Placement, load_backbone
 from sync_extract.backbones.omnivore import SIZES
 from sync_extract.backbones.swin3d import Swin3D
 from sync_store.errors import SyncError
+from sync_store.reader import FeatureStore
 
 CPU = Placement(device=torch.device("cpu"), dtype=torch.float32)
 NAME = "omnivore-swin-t"
@@ -97,6 +101,20 @@ def test_time_and_frames_of_rows(backbone: Backbone) -> None:
     rows = backbone.clips.rows(75)
     assert [(row[0], row[-1]) for row in rows.tolist()] == [(0, 31), (16, 47), (32, 63), (43, 74)]
     assert rows[:, backbone.clips.anchor].tolist() == [16, 32, 48, 59]
+
+
+def test_windows_have_their_length_in_seconds_whatever_the_label_rate(
+    published: Path, tmp_path: Path, make_video: Callable[..., Path]
+) -> None:
+    make_video(tmp_path / "videos/r/ego.mp4", count=48)
+    text = '[dataset]\nlabel_fps = 10\n[views.ego]\nkind = "ego"\n[extract]\ndevice = "cpu"\n'
+    (tmp_path / "sync.toml").write_text(text)
+    command = str(Path(sys.executable).with_name("sync-extract"))
+    options = ["--project", str(tmp_path), "--backbone", NAME, "--weights", str(published)]
+    done = subprocess.run([command, *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    stored = FeatureStore(tmp_path / "features.zarr").read(NAME, "ego", "r")
+    assert stored.timestamps.tolist() == [round(16 / 30 * 1e9), round(32 / 30 * 1e9)]
 
 
 def test_frames_are_prepared_as_the_released_features_were(backbone: Backbone) -> None:
@@ -201,9 +219,13 @@ INDEX = "layers.1.blocks.1.attn.relative_position_index"
     [
         ({TABLE: None}, f"{TABLE} is missing from the weights of {NAME}; expected an Omnivore checkpoint"),
         ({"layers.2.attn_mask": torch.zeros(1)}, f"unexpected key 'layers.2.attn_mask' for {NAME}"),
-        ({TABLE: torch.zeros(5239, 12)}, rf"{TABLE} has shape \(5239, 12\), but {NAME} has \(2535, 12\)"),
-        ({TABLE: "lost"}, f"{TABLE} is str, not a tensor"),
+        (
+            {TABLE: torch.zeros(5239, 12)},
+            rf"{TABLE} has shape \(5239, 12\), expected \(2535, 12\); .*, of {NAME}",
+        ),
+        ({TABLE: "lost"}, f"{TABLE} is 'lost', not a tensor"),
         ({INDEX: torch.zeros(392, 392, dtype=torch.int64)}, f"{INDEX} isn't that of Omnivore's windows"),
+        ({TABLE: torch.zeros(2535, 12, dtype=torch.int8)}, f"{TABLE} holds int8, expected float32"),
         ({"patch_embed.proj.weight": None}, "has no weights 'patch_embed.proj.weight'; expected an Omnivore"),
     ],
 )

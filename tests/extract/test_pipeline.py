@@ -1,7 +1,9 @@
 """From videos to rows in the store: which row is made from which frame, failures, and equal bytes."""
 
+import errno
 import hashlib
 import logging
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -17,13 +19,14 @@ import torch
 from sync_extract.backbones import Placement, load_backbone
 from sync_extract.backbones.dinov2 import RANDOM_DEMO
 from sync_extract.clips import Clips
-from sync_extract.forward import AdaptiveForward
+from sync_extract.forward import AdaptiveForward, is_out_of_memory
 from sync_extract.pipeline import Settings, extract, make_feature_set
 from sync_extract.plan import Failure, Job, State
 from sync_store.datasets import VideoSource
 from sync_store.errors import VideoError
 from sync_store.layout import FeatureSet, ensure_feature_set
 from sync_store.reader import FeatureStore
+from sync_store.writer import RecordingWriter
 
 Make = Callable[..., Path]
 
@@ -267,6 +270,20 @@ def test_rows_after_a_refused_one_never_take_its_place(tmp_path: Path, make_vide
     assert FeatureStore(tmp_path / "s").read("set", "e4", "a").features[:, 0].tolist() == list(range(90))
 
 
+def test_a_full_disk_is_said_with_its_folder(
+    tmp_path: Path, make_video: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system names no file then."""
+
+    def full(_writer: RecordingWriter, _rows: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(RecordingWriter, "append", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        run([job(make_video(tmp_path / "a.mp4"))], NumberBackbone(), settings(tmp_path / "s"))
+    assert caught.value.filename == str(tmp_path / "s")
+
+
 def test_nan_is_refused_with_its_time(tmp_path: Path, make_video: Make) -> None:
     good, bad = make_video(tmp_path / "a.mp4", count=30), make_video(tmp_path / "b.mp4", count=50)
     failures, store, _ = run([job(bad), job(good)], NumberBackbone(bad_number=45), settings(tmp_path / "s"))
@@ -417,6 +434,20 @@ def test_batches_are_halved_until_they_fit(
     assert failures == [] and set(backbone.batches) == batches
     assert store.read("set", "e4", "a").features[:, 0].tolist() == list(range(64))
     assert ("going on with batches of" in caplog.text) == (most_frames < 16)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    ],
+)
+def test_all_words_for_too_little_memory_are_known(message: str) -> None:
+    assert is_out_of_memory(RuntimeError(message))
+    assert not is_out_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
 
 
 def test_provenance_tells_that_batches_were_halved(tmp_path: Path, make_video: Make) -> None:

@@ -524,6 +524,15 @@ def with_value(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
             r".*conv1\.weight has shape \(\), expected",
         ),
         (with_value("module.base_model.bn1.bias", 3), r"module\.base_model\.bn1\.bias is 3, not a tensor"),
+        (
+            with_value("module.base_model.bn1.bias", torch.zeros(16, dtype=torch.int8)),
+            r"module\.base_model\.bn1\.bias holds int8, expected float32, float16 or bfloat16, neither quantized",
+        ),
+        (
+            with_value("module.base_model.bn1.num_batches_tracked", torch.tensor(1).to_sparse()),
+            r"module\.base_model\.bn1\.num_batches_tracked holds sparse_coo, expected",
+        ),
+        (with_value("module.new_fc.weight", torch.zeros(3, 512, dtype=torch.int8)), "its classifier isn't"),
         (without("module.new_fc.bias"), r"its classifier isn't a weight \(classes, 512\) and a bias"),
         (with_value("module.new_fc.weight", torch.zeros(3, 2048)), "its classifier isn't a weight"),
     ],

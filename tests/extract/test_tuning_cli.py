@@ -351,10 +351,17 @@ def test_messages(lab: Path, invoke: Invoke) -> None:
     (lab / "backbones/exo/inputs.json").write_text("{")
     assert "inputs.json: can't be read as JSON; train anew with --overwrite" in refused("finetune", "exo")
     for name in ("r1", "r2"):
+        path = lab / f"actions/{name}.csv"
+        path.write_text(path.read_text().replace("take", "put"))
+    assert "split train: all its actions are 'put'; there are two classes or more to tell apart" in refused(
+        "finetune", "x"
+    )
+    for name in ("r1", "r2"):
         (lab / f"actions/{name}.csv").unlink()
     assert (
-        "split train: none of its 2 recordings has a video and fine-grained actions to train on, in view v3"
-        in (refused("finetune", "x"))
+        "split train: none of its 2 recordings has a video and fine-grained actions to train on, in view v3. "
+        "Add actions or labels (docs/datasets.md says where), or name another --split or other --views"
+        in refused("finetune", "x")
     )
     (lab / "videos/a1/e4.mp4").unlink()
     assert "recording a1, view e4: no video; expected" in refused("distill", "x")
@@ -427,6 +434,20 @@ def test_exo_ego_and_both_stand_for_views(lab: Path, invoke: Invoke) -> None:
         assert not begun.exists()
         assert result.exit_code == 0, result.stderr
         assert json.loads((lab / "backbones" / name / "inputs.json").read_text())["views"] == expected
+
+
+def test_the_preset_is_part_of_the_way_to_extract(lab: Path, invoke: Invoke, tmp_path: Path) -> None:
+    save_tsm(lab / "start.safetensors", random_tsm(width=8, shift="window8", seed=4), TsmInfo(trained_on=()))
+    shutil.move(lab, tmp_path / "my lab")
+    toml = tmp_path / "my lab/sync.toml"
+    toml.write_text(toml.read_text() + 'preset = "epic"\n')
+    arguments = ("--weights", "start.safetensors", "--backbone", "tsm", "--epochs", "1", "--batch-size", "1")
+    result = invoke(tmp_path / "my lab", "distill", "x", *arguments)
+    assert result.exit_code == 0, result.stderr
+    model = tmp_path / "my lab/backbones/x/model.safetensors"
+    assert result.stderr.splitlines()[-1] == (
+        f"Extract with: sync-extract --backbone tsm --weights '{model}' --preset epic --feature-set tsm-x"
+    )
 
 
 def test_a_start_of_ones_own_is_carried_on(lab: Path, invoke: Invoke) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -20,8 +21,8 @@ from sync_extract.tuning.config import DistillConfig, FinetuneConfig, TuningConf
 from sync_extract.tuning.distill import DistillTask, feature_distillation
 from sync_extract.tuning.finetune import FinetuneTask, TsmClassifier
 from sync_extract.tuning.frames import FilmFrames
-from sync_extract.tuning.loader import Batch, ClipLoader
-from sync_extract.tuning.loop import CHECKPOINT, JOURNAL, fit, step
+from sync_extract.tuning.loader import Batch, ClipLoader, normalised
+from sync_extract.tuning.loop import CHECKPOINT, JOURNAL, fit, mean_values, step
 from sync_extract.tuning.optimizer import make_optimizer, parameter_groups, set_learning_rate
 from sync_extract.tuning.video_clips import candidate_moments, nearest_frames, open_film
 from sync_store.datasets import VideoSource
@@ -155,8 +156,34 @@ def test_memory_that_is_too_small_says_what_to_do() -> None:
 
     config = FinetuneConfig()
     task = Full(make_classifier(), no_clips(), no_clips(), config, CPU)
-    with pytest.raises(TrainingError, match=r"2 clips a pass don't fit .* such as --pass-clips 1"):
+    with pytest.raises(TrainingError, match=r"2 clips a pass don't fit .* such as --pass-clips 1; decoded"):
         step(task, make_batch(), config, {})
+    with pytest.raises(TrainingError, match=r"5 clips a pass don't fit .* such as --pass-clips 2; decoded"):
+        mean_values(task, [make_batch(5)], config)  # of validation
+    with pytest.raises(TrainingError, match=r"not even one clip a pass fits into memory\. Free some"):
+        step(task, make_batch(), replace(config, pass_clips=1), {})
+
+
+def test_values_are_means_over_clips_in_whatever_passes() -> None:
+    batches = [make_batch(5, seed=1), make_batch(2, seed=2)]
+    module = make_classifier().eval()
+    seen: list[int] = []
+    losses: list[float] = []
+    for batch in batches:
+        assert batch.classes_N is not None
+        for part in batch.split(1):
+            frames = normalised(part.views[0], SMALL, CPU)
+            assert part.classes_N is not None
+            losses.append(F.cross_entropy(module(frames), part.classes_N).item())
+    handle = module.register_forward_hook(lambda _module, inputs, _scores: seen.append(len(inputs[0]) // 8))
+    for pass_clips, expected in [(None, [5, 2]), (2, [2, 2, 1, 2])]:
+        config = FinetuneConfig(pass_clips=pass_clips)
+        task = FinetuneTask(module, no_clips(), no_clips(), config, CPU)
+        values = mean_values(task, batches, config)
+        assert values["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+        assert seen == expected
+        seen.clear()
+    handle.remove()
 
 
 def test_the_classifier_begins_small_and_the_same_for_a_seed() -> None:

@@ -14,7 +14,7 @@ from sync_store.errors import TrainingError
 @pytest.fixture(params=["beside", "scratch"])
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
     scratch = tmp_path / "fast" if request.param == "scratch" else None
-    inputs = {"command": "finetune", "start": "abc", "settings": {"epochs": 50}}
+    inputs = {"command": "finetune", "start": "abc", "settings": {"epochs": 50, "moments_per_segment": 3}}
     return Run(folder=tmp_path / "backbones/x", config=FinetuneConfig(scratch=scratch), inputs=inputs)
 
 
@@ -34,17 +34,33 @@ def test_a_training_goes_on_with_its_pictures(run: Run) -> None:
 
 def test_other_inputs_are_refused_once_there_is_work(run: Run) -> None:
     run.claim(overwrite=False)
-    other = replace(run, inputs={**run.inputs, "settings": {"epochs": 3}})
+    other = replace(run, inputs={**run.inputs, "settings": {"epochs": 50, "moments_per_segment": 1}})
     other.claim(overwrite=False)  # nothing is lost
     run.claim(overwrite=False)
     path = decode(run)
     with pytest.raises(
-        TrainingError, match=r"x: was trained with settings\.epochs = 50, now 3\. Choose another name"
+        TrainingError,
+        match=r"x: was trained with settings\.moments_per_segment = 3, now 1\. Choose another name",
     ):
         other.claim(overwrite=False)
     assert path.exists() and json.loads((run.folder / INPUTS).read_text()) == run.inputs
     other.claim(overwrite=True)
     assert not path.exists() and json.loads((run.folder / INPUTS).read_text()) == other.inputs
+
+
+def test_pictures_are_kept_for_another_fit_until_an_epoch_is_done(run: Run) -> None:
+    """As after a lack of memory, which asks for fewer clips a pass."""
+    run.claim(overwrite=False)
+    path = decode(run)
+    settings = {**run.inputs["settings"], "pass_clips": 16}
+    other = replace(run, inputs={**run.inputs, "settings": settings, "start": "def"})
+    assert other.claim(overwrite=False) is None and path.exists()
+    assert other.frames_folder == run.frames_folder and other.digest != run.digest
+    assert json.loads((run.folder / INPUTS).read_text()) == other.inputs
+    (run.folder / "checkpoint.safetensors").touch()
+    with pytest.raises(TrainingError, match=r"x: was trained with settings\.pass_clips = 16, now None"):
+        run.claim(overwrite=False)
+    assert path.exists()
 
 
 def test_overwrite_begins_anew_with_the_same_inputs(run: Run) -> None:

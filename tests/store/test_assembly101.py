@@ -301,6 +301,7 @@ class TestCoarse:
         [
             ("", r": the file is empty; expected start_frame, end_frame and label a line"),
             ("1\t2\tinspect toy\t\n2\t3\n", r" line 2: expected start_frame, end_frame and label .* got '2 3'"),
+            ("1\t2 inspect toy\n", r" line 1: end_frame must be a whole number, got '2 inspect toy'"),
             ("1 2 inspect toy\n", r" line 1: expected start_frame, end_frame and label separated by tabs, got '1 2"),
             ("1\t2\tinspect toy\t4\t\n", r" line 1: expected start_frame, end_frame and label separated by tabs"),
             ("a\t2\tinspect toy\t\n", r" line 1: start_frame must be a whole number, got 'a'"),

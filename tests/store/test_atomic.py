@@ -68,11 +68,11 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
         "path = Path(sys.argv[1]); write_atomic(path, b'old' * 1000)\n"
         "try: write_atomic(path, b'new' * 100_000)\n"
-        "except OSError as error: print(error.strerror)\n"
+        "except OSError as error: print(error.filename, error.strerror)\n"
     )
     path = tmp_path / "file.bin"
     done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True)
-    assert done.stdout == "File too large\n", done.stderr
+    assert done.stdout == f"{path} File too large\n", done.stderr
     assert path.read_bytes() == b"old" * 1000
     assert names(tmp_path) == ["file.bin"]
 

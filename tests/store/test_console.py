@@ -12,7 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from sync_store.console import given, print_json
+from sync_store.console import given, print_json, some_of
 
 PROGRAM = """\
 import sys, time
@@ -170,3 +170,8 @@ def test_given_options_are_those_that_were_typed_or_set(monkeypatch: pytest.Monk
     assert answer("--fps", "30") == {"fps": "30"}  # also where it equals the default
     monkeypatch.setenv("SYNC_BATCH_SIZE", "8")
     assert answer("--device", "cpu") == {"device": "cpu", "batch_size": 8}
+
+
+def test_some_of_a_list() -> None:
+    assert some_of(list("abcde")) == "a, b, c, d, e"
+    assert some_of(list("abcdef")) == "a, b, c, d, e …"

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from sync_store.datasets.base import Action
 from sync_store.datasets.egoexo4d import EgoExo4DDataset
-from sync_store.datasets.egoexo4d_keysteps import flatten
+from sync_store.datasets.egoexo4d.keysteps import flatten
 from sync_store.errors import DatasetError, NoVideoError, ProjectError
 from sync_store.project import load_project
 
@@ -658,6 +658,11 @@ class TestLabels:
             ({"start_time": 50, "end_time": 50.0}, r"end_time must be after start_time, got 50 and 50\.0"),
             ({"start_time": 60.0}, r"end_time must be after start_time, got 60\.0 and 33\.20377"),
             ({"start_time": "1"}, r'start_time must be a number of seconds, got "1"'),
+            (
+                {"start_time": 10**400},
+                r"start_time is 1000+… seconds, more than 1000000; is it in another unit\?",
+            ),
+            ({"step_id": "1" * 5000}, r'step_id must be a whole number, got "1111'),
             ({"start_time": True}, r"start_time must be a number of seconds, got true"),
             ({"end_time": None}, r"end_time must be a number of seconds, got null"),
             ({"end_time": float("nan")}, r"end_time must be a number of seconds, got NaN"),
@@ -819,7 +824,15 @@ class TestTakes:
     def test_a_name_that_cannot_be_a_folder_of_the_store(self, release: Release) -> None:
         release.takes[0].update(take_name="a/b")
         release.write("takes.json", release.takes)
-        with pytest.raises(DatasetError, match=r"take name 'a/b' contains a path separator"):
+        with pytest.raises(DatasetError, match=r"takes\.json: take name 'a/b' contains a path separator"):
+            release.open().recordings()
+
+    def test_no_file(self, release: Release) -> None:
+        (release.root / "takes.json").unlink()
+        (release.root / "takes.json").mkdir()
+        with pytest.raises(
+            DatasetError, match=r"takes\.json: can't be read: Is a directory\. Check its disk"
+        ):
             release.open().recordings()
 
     @pytest.mark.parametrize(

@@ -92,6 +92,7 @@ def test_classes_may_have_spaces_and_may_be_missing(root: Path) -> None:
     ("mapping", "message"),
     [
         ("0 SIL\npour_milk\n", "mapping.txt line 2: expected '<id> <class>', got 'pour_milk'"),
+        ("9" * 5000 + " SIL\n", "mapping.txt line 1: expected '<id> <class>', got '999"),
         ("SIL 0\n", "mapping.txt line 1: expected '<id> <class>', got 'SIL 0'"),
         ("0 SIL\n0 stir\n", "mapping.txt line 2: '0 stir': this id or class is there already"),
         ("0 SIL\n1 SIL\n", "mapping.txt line 2: '1 SIL': this id or class is there already"),

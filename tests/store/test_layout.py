@@ -46,7 +46,7 @@ def example(tmp_path: Path, feature_set: FeatureSet, make_rows: Any) -> Path:
 
 def test_attributes_and_paths(tmp_path: Path, wide_set: FeatureSet, make_rows: Any) -> None:
     store = example(tmp_path, wide_set, make_rows)
-    arrays, _, of_root, of_set, of_recording, _, _ = tables()
+    arrays, _, of_root, of_set, of_recording, *_ = tables()
     for folder, table in ((store, of_root), (store / "wide", of_set), (store / "wide/e4/r", of_recording)):
         written = json.loads((folder / "zarr.json").read_text())["attributes"]
         assert sorted(written) == sorted(name for row in table for name in names(row[0]))
@@ -138,13 +138,21 @@ def test_the_shard_bytes_can_be_read_without_zarr(
 
 def test_predictions_manifest(tmp_path: Path) -> None:
     info = PredictionInfo(
-        run="main", seed=0, method="tas", view="e4", kind="ego", split="test", feature_set="f", protocol={}
+        run="main",
+        seed=0,
+        method="tas",
+        view="e4",
+        kind="ego",
+        split="test",
+        feature_set="f",
+        teacher_feature_set="t",
+        protocol={},
     )
     segments = Segments(
         start_ns=np.array([0]), stop_ns=np.array([5]), labels=("a",), confidence=np.array([0.5])
     )
     write_predictions(tmp_path / "p", info, {"r": segments})
     manifest = json.loads((tmp_path / "p/predictions.json").read_text())
-    documented = [name for row in tables()[6] for name in names(row[0])]
+    documented = [name for row in tables()[-1] for name in names(row[0])]
     assert sorted(manifest) == sorted(documented)
     assert (tmp_path / "p/r.csv").read_text().splitlines()[0] == "start_seconds,stop_seconds,label,confidence"

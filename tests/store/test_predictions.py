@@ -1,6 +1,7 @@
 """Prediction sets: whole or not there, and nothing that was changed afterwards."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,13 @@ def change(folder: Path, **values: Any) -> None:
     path = folder / "predictions.json"
     table = {**json.loads(path.read_text()), **values}
     path.write_text(json.dumps({key: value for key, value in table.items() if value != "gone"}))
+
+
+def test_another_feature_set_of_the_teacher_is_named_and_else_nothing(folder: Path) -> None:
+    """So that manifests without one are those of programs that know of none."""
+    assert "teacher_feature_set" not in json.loads((folder / "predictions.json").read_text())
+    info = replace(INFO, teacher_feature_set="tsm-exo")
+    assert write_predictions(folder, info, {}).info.teacher_feature_set == "tsm-exo"
 
 
 def test_what_was_written_is_read(folder: Path) -> None:

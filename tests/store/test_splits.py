@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync_store.errors import DatasetError
-from sync_store.splits import Candidate, DrawnSplit, Sizes, draw_split, read_split
+from sync_store.splits import Candidate, DrawnSplit, Sizes, draw_split, read_split, split_names
 
 PAPER = (143, 63, 156)
 
@@ -29,6 +29,12 @@ class TestRead:
     def test_forms(self, tmp_path: Path, file: str, content: bytes) -> None:
         (tmp_path / file).write_bytes(content)
         assert read_split(tmp_path, "x") == ["b", "a"]
+
+    def test_hidden_files_are_no_splits(self, tmp_path: Path) -> None:
+        for name in ("b.txt", "a.bundle", "a.txt", "._b.txt", "split.json"):
+            (tmp_path / name).touch()
+        assert split_names(tmp_path) == ["a", "b"]
+        assert split_names(tmp_path / "none") == []
 
     def test_several_lines_of_one_recording(self, tmp_path: Path) -> None:
         (tmp_path / "x.txt").write_text("up_b\nup_a\ndown_b\n")

@@ -29,9 +29,11 @@ from sync_train.sequences import (
 TINY = FeatureSet(name="tiny", recipe={"made": "by the test"}, feature_dim=3)
 
 
-def write(store: Path, view: str, name: str, times_ns: np.ndarray, *, seed: int = 0) -> np.ndarray:
+def write(
+    store: Path, view: str, name: str, times_ns: np.ndarray, *, seed: int = 0, of_set: FeatureSet = TINY
+) -> np.ndarray:
     rows = np.random.default_rng(seed).standard_normal((len(times_ns), 3)).astype(np.float16)
-    with RecordingWriter(store, TINY, view, name, timestamps=times_ns, provenance={}) as writer:
+    with RecordingWriter(store, of_set, view, name, timestamps=times_ns, provenance={}) as writer:
         writer.append(rows)
         writer.commit()
     return rows
@@ -72,6 +74,21 @@ def test_pairs_are_joined_by_time(tmp_path: Path) -> None:
     apart = np.abs(exo_times[joined.exo_rows] - ego_times[joined.ego_rows])
     assert pair.max_distance_ns == joined.max_distance_ns == apart.max() <= 50_000_000
     assert not hasattr(pair, "classes_T")
+
+
+def test_views_of_two_feature_sets_are_paired(tmp_path: Path) -> None:
+    """Each view is in one of them alone."""
+    store, other = tmp_path / "s", replace(TINY, name="other", recipe={"made": "otherwise"})
+    exo = write(store, "v3", "r", clock(0, 100, 40))
+    ego = write(store, "e4", "r", clock(30, 100, 50), seed=1, of_set=other)
+    source = open_source(store)
+    options: dict[str, Any] = {"tolerance_ns": None, "min_coverage": 0.5}
+    with pytest.raises(IncompleteError, match=r"recording r, view e4: isn't in the store \(feature set tiny"):
+        source.pairs("v3", "e4", ["r"], **options)
+    ego_source = Source(FeatureStore(store), "other", torch.device("cpu"))
+    (pair,) = source.pairs("v3", "e4", ["r"], ego_source=ego_source, **options)
+    np.testing.assert_array_equal(pair.exo_PD.numpy(), exo)
+    np.testing.assert_array_equal(pair.ego_PD.numpy(), ego[:40])
 
 
 def test_pairs_say_how_well_they_are_joined(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from sync_store.datasets import FolderDataset, VideoSource
 from sync_store.errors import DatasetError, IncompleteError, NoVideoError, ProjectError, StoreError
 from sync_store.project import load_project
 from sync_train.progress import show_progress
+from sync_train.readiness import check_setting
 from sync_train.run import SeedRun
-from sync_train.setting import Setting, check_setting, make_setting
+from sync_train.setting import Setting, make_setting
 
 
 def setting_of(project: Any, **changed: Any) -> Setting:
@@ -183,7 +184,8 @@ def test_features_that_a_method_needs(project: Any, method: str, selection: str,
         folder = project.store / "tiny" / views[view] / splits[split]
         folder.rename(project.root / "away")
         message = f"view {views[view]}: 1 ({splits[split]})"
-        command = f"Extract them with: sync-extract --view {views[view]}$"
+        command = f"Extract them with: sync-extract --view {views[view]}"
+        command += ", or leave them out with --skip-missing$" if split == "train" else "$"
         with pytest.raises(IncompleteError, match=f"{re.escape(message)}.*{command}"):
             check_setting(setting_of(project, **changed))
         (project.root / "away").rename(folder)
@@ -281,6 +283,9 @@ class WithoutE4(FolderDataset):
 
 
 def without_e4(project: Any) -> Setting:
+    for name in ("t0", "t1", "t2"):
+        (project.root / "videos" / name).mkdir(parents=True, exist_ok=True)
+        (project.root / "videos" / name / "e4.mp4").touch()
     setting = setting_of(project, device="cpu", methods=("exo-oracle", "ego-oracle"))
     return replace(setting, dataset=WithoutE4(load_project(project.root)))
 
@@ -293,7 +298,7 @@ def test_a_recording_that_was_not_filmed_is_left_out_and_said(
     assert setting.training_recordings("v3") == ["t0", "t1", "t2"]
     assert setting.training_recordings("e4") == ["t0", "t2"]
     check_setting(setting)
-    assert "view e4: 1 of 3 training recordings have no such video and aren't learnt from in it (t1)" in (
+    assert "view e4: 1 of 3 training recordings have no features and aren't learnt from in it (t1)" in (
         caplog.text
     )
 
@@ -317,3 +322,30 @@ def test_one_that_was_filmed_and_not_extracted_is_still_missing(project: Any) ->
     project.delete_features("e4", ["t0"])
     with pytest.raises(IncompleteError, match=r"lacks recordings of view e4: 2 \(t0, t2\)"):
         check_setting(without_e4(project))
+
+
+def test_without_any_video_nobody_knows_what_was_filmed(project: Any) -> None:
+    """As after an import: leaving out is for the user to say."""
+    project.delete_features("e4", ["t1"])
+    options = {"device": "cpu", "methods": ("exo-oracle", "ego-oracle")}
+    with pytest.raises(
+        IncompleteError, match=r"e4: 1 \(t1\)\. .*--view e4, or leave them out with --skip-missing"
+    ):
+        check_setting(setting_of(project, **options))
+    setting = setting_of(project, skip_missing=True, **options)
+    assert setting.training_recordings("e4") == ["t0", "t2"]
+    check_setting(setting)
+
+
+def test_what_is_tested_or_adapted_on_is_never_left_out(project: Any) -> None:
+    project.delete_features("e4", ["e1"])
+    setting = setting_of(project, device="cpu", methods=("ego-oracle",), skip_missing=True)
+    with pytest.raises(IncompleteError, match=r"e4: 1 \(e1\)\. Extract them with: sync-extract --view e4$"):
+        check_setting(setting)
+
+
+def test_a_misspelt_recording_is_not_taken_for_one_that_was_not_filmed(project: Any) -> None:
+    setting = without_e4(project)
+    (project.root / "splits/train.txt").write_text("t0\nt1\ntt2\n")
+    with pytest.raises(DatasetError, match=r"split train names 1 recording .*\(tt2\), did you mean 't2'"):
+        check_setting(setting)

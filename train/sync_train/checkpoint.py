@@ -30,7 +30,8 @@ class SegmenterInfo:
 
     feature_set: str
     fingerprint: str
-    """Of the feature set that it was trained on."""
+    """Of the feature set that it was trained on: a student's and an adapter's is that of the ego view. A teacher's
+    is that of the exo view, also where no-adaptation gives it ego rows of another one, as asked for."""
     feature_dim: int
     classes: tuple[str, ...]
     windowing: Windowing

@@ -58,6 +58,11 @@ def run_options(function: Function) -> Function:
                 help="Features to learn from [default: those that [extract] names, else the store's only ones].",
             ),
             click.option("--exo", help="Source view [default: the first exo view]."),
+            click.option(
+                "--skip-missing",
+                is_flag=True,
+                help="Leave training recordings without features out, instead of stopping.",
+            ),
             click.option("--device", help="auto, cpu, cuda, cuda:1 …"),
             click.option("--overwrite", is_flag=True, help="Train anew what is there already."),
             click.option("--quiet", "-q", is_flag=True, help="No progress."),
@@ -83,6 +88,7 @@ def run_options(function: Function) -> Function:
     help="Row of the table to make; repeat for several [default: all].",
 )
 @click.option("--ego", help="Target view [default: the first ego view].")
+@click.option("--ego-feature-set", help="Features of the ego view [default: those of --feature-set].")
 @click.version_option(package_name="sync-tas")
 @click.pass_context
 def main(
@@ -189,8 +195,9 @@ def train(project: Project, config: TrainConfig, *, overwrite: bool, quiet: bool
         The folder of each seed.
     """
     from sync_train.progress import show_progress
+    from sync_train.readiness import check_setting
     from sync_train.run import SeedRun
-    from sync_train.setting import check_setting, make_setting
+    from sync_train.setting import make_setting
 
     setting = make_setting(project, config)
     check_setting(setting)

@@ -152,6 +152,9 @@ class TrainConfig:
 
     feature_set: str | None = None
     """By default the one that [extract] names, else the store's only one."""
+    ego_feature_set: str | None = None
+    """Of the ego view, where it isn't `feature_set`: with a backbone that was itself distilled from the one of the
+    exo view, ego features are near the teacher's. Of the same width."""
     exo: str | None = None
     """Source view; by default the first exo view of sync.toml."""
     ego: str | None = None
@@ -182,6 +185,9 @@ class TrainConfig:
     """Pad every sequence to this many steps (published: 1200); by default to the next multiple of 64."""
     tolerance_seconds: float | None = None
     """Rows of two views further apart aren't paired; by default a period."""
+    skip_missing: bool = False
+    """Leave training recordings without features in a view out, instead of stopping. Those of which the dataset has
+    videos of the view, just not of them, are left out in any case: nobody can extract them."""
     min_coverage: float = 0.5
     """A pair of views with a smaller share of joined rows is refused."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS

@@ -62,7 +62,15 @@ def settings_digest(setting: Setting, method: str) -> str:
         "classes": setting.classes,
         "tta_chunk_rows": setting.config.tta_chunk_rows,
     }
+    if setting.ego_source is not setting.source and _reads_both_views(setting.config, method):
+        table["feature_sets"] = [setting.source.feature_set, setting.ego_source.feature_set]
     return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
+
+
+def _reads_both_views(config: TrainConfig, method: str) -> bool:
+    if method == "exo-oracle":
+        return config.teacher.selection == "published-test-ego"
+    return method != "ego-oracle"
 
 
 def selections(config: TrainConfig, method: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from sync_store.labels import first_seen
 from sync_store.predictions import MANIFEST, PredictionInfo, open_predictions, write_predictions
 from sync_train.checkpoint import WEIGHTS, SegmenterInfo, weights_digest
 from sync_train.config import FitConfig
@@ -78,6 +79,7 @@ class SeedRun:
         """Write the predictions of a method on the test split, unless they are there already."""
         setting, config = self._setting, self._setting.config
         view = setting.exo if method == "exo-oracle" else setting.target
+        source, teacher = setting.source_of(view), setting.teacher_source(method)
         model = self.model(method)
         folder = self._folder / "predictions" / method / view
         test = setting.splits["test"]
@@ -86,7 +88,7 @@ class SeedRun:
             return
         segments = {}
         for start in range(0, len(test), PREDICT_RECORDINGS):
-            recordings = setting.source.recordings(view, test[start : start + PREDICT_RECORDINGS])
+            recordings = source.recordings(view, test[start : start + PREDICT_RECORDINGS])
             probabilities = row_probabilities(
                 model,
                 [recording.rows_TD for recording in recordings],
@@ -95,6 +97,9 @@ class SeedRun:
             )
             for recording, of_rows_TK in zip(recordings, probabilities, strict=True):
                 segments[recording.name] = segments_of_probabilities(recording, of_rows_TK, setting.classes)
+        trained_on = source.trained_on
+        if teacher is not source:
+            trained_on = first_seen((*teacher.trained_on, *source.trained_on))
         info = PredictionInfo(
             run=config.run,
             seed=self._seed,
@@ -102,8 +107,9 @@ class SeedRun:
             view=view,
             kind="exo" if method == "exo-oracle" else "ego",
             split=config.splits.test,
-            feature_set=setting.source.feature_set,
-            trained_on=setting.source.trained_on,
+            feature_set=source.feature_set,
+            teacher_feature_set=None if teacher is source else teacher.feature_set,
+            trained_on=trained_on,
             classes=setting.classes,
             protocol=protocol,
         )
@@ -121,7 +127,7 @@ class SeedRun:
     def _supervised(self, name: str, view: str) -> Segmenter:
         setting, config = self._setting, self._setting.config
         train = setting.training_recordings(view)
-        info = self._info(None)
+        info = self._info(view, None)
         stage = self._stage(
             name,
             features=self._digest(view, train),
@@ -132,7 +138,7 @@ class SeedRun:
 
         def make_task(model: Segmenter) -> SegmentationTask:
             learn, score = self._selection(config.teacher, view)
-            recordings = setting.source.recordings(view, learn)
+            recordings = setting.source_of(view).recordings(view, learn)
             if config.standardize:
                 model.standardizer.fit(pool_rows(r.rows_TD, config.chunk_rows) for r in recordings)
             labeled = label(recordings, setting.dataset, setting.classes)
@@ -164,7 +170,7 @@ class SeedRun:
             learn, held_out = self._pair_batches(stage, zoom=config.zoom)
             return FeatureDistillationTask(model, learn, held_out, config)
 
-        return self._run(stage, model, self._info(sizes), make_task)
+        return self._run(stage, model, self._info(self._setting.target, sizes), make_task)
 
     def _student(self, name: str, *, adapted: bool) -> Segmenter:
         config = self._setting.config.student
@@ -185,7 +191,7 @@ class SeedRun:
                 score = self._published_score()
             return TASDistillationTask(model, teacher, learn, score, config)
 
-        info = self._info(None if start.adapter is None else start.adapter.config)
+        info = self._info(self._setting.target, None if start.adapter is None else start.adapter.config)
         model = copy.deepcopy(start).requires_grad_(True)
         return self._run(stage, model, info, make_task)
 
@@ -209,8 +215,9 @@ class SeedRun:
         self._digests[stage.name] = weights_digest(stage.folder / WEIGHTS)
         return model
 
-    def _info(self, adapter: AdapterConfig | None) -> SegmenterInfo:
-        source = self._setting.source
+    def _info(self, view: str, adapter: AdapterConfig | None) -> SegmenterInfo:
+        """What is saved with a model that learns from rows of a view."""
+        source = self._setting.source_of(view)
         return SegmenterInfo(
             feature_set=source.feature_set,
             fingerprint=source.fingerprint,
@@ -233,13 +240,14 @@ class SeedRun:
         if config.selection == "published-test-ego":
             return train, self._published_score()
         learn, held_out = hold_out(train, config.held_out, self._seed)
-        labeled = label(setting.source.recordings(view, held_out), setting.dataset, setting.classes)
+        recordings = setting.source_of(view).recordings(view, held_out)
+        labeled = label(recordings, setting.dataset, setting.classes)
         return learn, lambda model: score_model(model, labeled, setting.windowing)
 
     def _published_score(self) -> Callable[[Segmenter], dict[str, float]]:
         """Score on the ego test split, as the paper's scripts select even the exo teacher."""
         setting = self._setting
-        recordings = setting.source.recordings(setting.target, setting.splits["test"])
+        recordings = setting.ego_source.recordings(setting.target, setting.splits["test"])
         labeled = label(recordings, setting.dataset, setting.classes)
         return lambda model: score_model(model, labeled, setting.windowing)
 
@@ -265,6 +273,7 @@ class SeedRun:
             names,
             tolerance_ns=None if tolerance is None else round(tolerance * 1e9),
             min_coverage=setting.config.min_coverage,
+            ego_source=setting.ego_source,
         )
 
     def _batches_of(self, pairs: list[Pair], config: FitConfig, zoom: bool) -> PairBatches:
@@ -274,7 +283,7 @@ class SeedRun:
         )
 
     def _digest(self, view: str, names: list[str]) -> str:
-        return self._setting.source.digest(view, names)
+        return self._setting.source_of(view).digest(view, names)
 
     def _pairs_digest(self) -> dict[str, str]:
         setting, adapt = self._setting, self._setting.splits["adapt"]

@@ -69,12 +69,11 @@ class Source:
             store: Where it is.
             feature_set: Its name.
             device: Where rows are kept as long as there is room.
-            room_bytes: What rows may take there in all; by default half of the GPU's memory that is free now,
-                so that the other half is left to the networks.
+            room_bytes: What rows may take there in all; by default all of `free_room`.
         """
         self._store = store
         self._device = device
-        self._room_bytes = _room_bytes(device) if room_bytes is None else room_bytes
+        self._room_bytes = free_room(device) if room_bytes is None else room_bytes
         self._kept: dict[tuple[str, str], Recording] = {}
         self.store_path = store.path
         self.feature_set = feature_set
@@ -114,15 +113,25 @@ class Source:
         *,
         tolerance_ns: int | None,
         min_coverage: float,
+        ego_source: "Source | None" = None,
     ) -> list[Pair]:
         """Read two views and join them by time.
+
+        Args:
+            exo: The one view.
+            ego: The other.
+            names: Recordings.
+            tolerance_ns: See `align`.
+            min_coverage: See `align`.
+            ego_source: Has the rows of `ego`, if they are of another feature set.
 
         Raises:
             AlignmentError: If the views of a recording don't cover the same moments.
         """
         pairs = []
         for name in names:
-            (of_exo,), (of_ego,) = self.recordings(exo, [name]), self.recordings(ego, [name])
+            (of_exo,) = self.recordings(exo, [name])
+            (of_ego,) = (ego_source or self).recordings(ego, [name])
             joined = align(
                 of_exo.timestamps,
                 of_ego.timestamps,
@@ -162,7 +171,8 @@ def _take(rows_TD: torch.Tensor, numbers: npt.NDArray[np.int64]) -> torch.Tensor
     return rows_TD[torch.from_numpy(numbers).to(rows_TD.device)]
 
 
-def _room_bytes(device: torch.device) -> int:
+def free_room(device: torch.device) -> int:
+    """Bytes for rows: half of the GPU's memory that is free now, so that the other half is left to the networks."""
     return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else 0
 
 

@@ -1,8 +1,5 @@
 """What a run is made from: views, splits, classes, features."""
 
-import difflib
-import logging
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import combinations
@@ -11,19 +8,14 @@ from typing import Any
 import torch
 
 from sync_store.datasets import Dataset, open_dataset
-from sync_store.errors import DatasetError, IncompleteError, NoVideoError, ProjectError, SyncError
+from sync_store.errors import DatasetError, NoVideoError, ProjectError, SyncError
 from sync_store.project import Project
 from sync_store.provenance import code_version, library_versions, machine
-from sync_store.reader import FeatureStore, how_made
+from sync_store.reader import FeatureStore
 from sync_train.batches import Windowing
 from sync_train.config import DISTILLED, Precision, TrainConfig
 from sync_train.models.adapter import AdapterConfig
-from sync_train.sequences import Source, training_classes
-
-log = logging.getLogger(__name__)
-
-MAX_LISTED = 5
-"""Recordings that a message names."""
+from sync_train.sequences import Source, free_room, training_classes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,6 +24,9 @@ class Setting:
 
     dataset: Dataset
     source: Source
+    """Features of the exo view."""
+    ego_source: Source
+    """Features of the ego view: `source` itself, unless the config names another feature set for it."""
     config: TrainConfig
     exo: str
     """Source view."""
@@ -44,6 +39,14 @@ class Setting:
         """`ego`, for what needs one."""
         assert self.ego is not None, "make_setting refuses what needs an ego view where there is none"
         return self.ego
+
+    def source_of(self, view: str) -> Source:
+        """Features of a view."""
+        return self.ego_source if view == self.ego else self.source
+
+    def teacher_source(self, method: str) -> Source:
+        """Features that a method's teacher learns from, or the oracle."""
+        return self.ego_source if method == "ego-oracle" else self.source
 
     @cached_property
     def windowing(self) -> Windowing:
@@ -98,20 +101,34 @@ class Setting:
     def training_recordings(self, view: str) -> list[str]:
         """Recordings of the training split to learn from in a view.
 
-        Those of which the dataset has no such video are left out, as long as any are left: five recordings of
-        Assembly101 were filmed without e4.
+        Those are left out that have no features because the dataset has no such video of them, though it has of
+        others (five recordings of Assembly101 were filmed without e4), and any without features if the config says
+        `skip_missing`; as long as any are left.
         """
-        train, stored = self.splits["train"], self.source.complete_recordings(view)
-        return [name for name in train if name in stored or not self._is_absent(name, view)] or train
+        train, stored = self.splits["train"], self.source_of(view).complete_recordings(view)
+        missing = [name for name in train if name not in stored]
+        absent = {*missing} if self.config.skip_missing else self._absent(missing, view)
+        return [name for name in train if name not in absent] or train
 
-    def _is_absent(self, recording: str, view: str) -> bool:
+    def _absent(self, recordings: list[str], view: str) -> set[str]:
+        """Recordings that the dataset knows, and of which it hasn't this view's video, unless it has nobody's."""
+        if not recordings:
+            return set()
+        try:
+            known = set(self.dataset.recordings())
+        except DatasetError:  # training needs no videos
+            return set()
+        filmed = {name: self._is_filmed(name, view) for name in known & {*self.splits["train"]}}
+        return {name for name in recordings if filmed.get(name) is False} if any(filmed.values()) else set()
+
+    def _is_filmed(self, recording: str, view: str) -> bool:
         try:
             self.dataset.video(recording, view)
         except NoVideoError:
-            return True
-        except SyncError:
             return False
-        return False
+        except SyncError:
+            return True
+        return True
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -129,6 +146,7 @@ class Setting:
             "feature_set": self.source.feature_set,
             "fingerprint": self.source.fingerprint,
             "trained_on": list(self.source.trained_on),
+            **({} if self.ego_source is self.source else {"ego_features": _named(self.ego_source)}),
             "exo": self.exo,
             "ego": self.ego,
             "splits": self.splits,
@@ -149,9 +167,11 @@ def make_setting(project: Project, config: TrainConfig) -> Setting:
     where = _device(config.device)
     dataset = open_dataset(project)
     store = FeatureStore(project.store_path)
+    source, ego_source = _sources(project, config, store, where)
     return Setting(
         dataset=dataset,
-        source=Source(store, config.feature_set or _default_feature_set(project, store), where),
+        source=source,
+        ego_source=ego_source,
         config=config,
         exo=_source_view(project, config),
         ego=_target_view(project, config),
@@ -172,6 +192,38 @@ def _device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise ProjectError(f"device {name!r} can't be used here ({reason}). Try --device auto") from None
     return device
+
+
+def _sources(
+    project: Project, config: TrainConfig, store: FeatureStore, device: torch.device
+) -> tuple[Source, Source]:
+    """Features of the exo and of the ego view: one object where they are one feature set, or nothing reads ego."""
+    name = config.feature_set or _default_feature_set(project, store)
+    ego_name = config.ego_feature_set or name
+    if ego_name == name or not _reads_ego(config):
+        source = Source(store, name, device)
+        return source, source
+    half = free_room(device) // 2
+    source, ego_source = (Source(store, each, device, room_bytes=half) for each in (name, ego_name))
+    if source.feature_dim != ego_source.feature_dim:
+        raise ProjectError(
+            f"feature set {name} has {source.feature_dim} features a row, and {ego_name} of the ego view "
+            f"{ego_source.feature_dim}: a teacher of the one can't read the other. Choose an --ego-feature-set of "
+            "the same width"
+        )
+    return source, ego_source
+
+
+def _reads_ego(config: TrainConfig) -> bool:
+    return {*config.methods} != {"exo-oracle"} or config.teacher.selection == "published-test-ego"
+
+
+def _named(source: Source) -> dict[str, Any]:
+    return {
+        "feature_set": source.feature_set,
+        "fingerprint": source.fingerprint,
+        "trained_on": list(source.trained_on),
+    }
 
 
 def _default_feature_set(project: Project, store: FeatureStore) -> str:
@@ -225,82 +277,3 @@ def _checked_view(project: Project, name: str, kind: str) -> str:
     if project.view(name).kind != kind:
         raise ProjectError(f"{project.file}: view {name} isn't an {kind} view")
     return name
-
-
-def check_setting(setting: Setting) -> None:
-    """Find out before the first epoch whether the methods have all that they need.
-
-    Raises:
-        ProjectError: If the adapter doesn't suit the features.
-        DatasetError: If a split names a recording that neither the store nor the dataset has.
-        IncompleteError: If features are missing: names views and recordings, and the command that makes them.
-    """
-    if {"feature", "feature-tas"} & {*setting.config.methods}:
-        _ = setting.adapter
-    needed = _needed_features(setting)
-    missing = {
-        view: sorted(names - setting.source.complete_recordings(view)) for view, names in needed.items()
-    }
-    for view in needed:
-        _warn_of_absent(setting, view)
-    if any(missing.values()):
-        _check_names(setting, {name for names in missing.values() for name in names})
-        parts = [f"view {view}: {len(names)} ({_listed(names)})" for view, names in missing.items() if names]
-        options = " ".join(f"--view {view}" for view, names in missing.items() if names)
-        raise IncompleteError(
-            f"feature set {setting.source.feature_set} lacks recordings of {'; '.join(parts)}. "
-            f"{how_made(setting.source.recipe, 'them')} {options}"
-        )
-
-
-def _warn_of_absent(setting: Setting, view: str) -> None:
-    train = setting.splits["train"]
-    kept = setting.training_recordings(view)
-    if absent := sorted({*train} - {*kept}):
-        log.warning(
-            "view %s: %d of %d training recordings have no such video and aren't learnt from in it (%s)",
-            view,
-            len(absent),
-            len(train),
-            _listed(absent),
-        )
-
-
-def _check_names(setting: Setting, missing: set[str]) -> None:
-    """Tell a misspelt recording from one that wasn't extracted, as far as the videos are here."""
-    try:
-        known = setting.dataset.recordings()
-    except DatasetError:  # training needs no videos
-        return
-    for split, names in setting.splits.items():
-        if strange := [name for name in names if name in missing and name not in known]:
-            one = len(strange) == 1
-            near = difflib.get_close_matches(strange[0], known, n=1) if one else []
-            hint = f", did you mean {near[0]!r}?" if near else "."
-            raise DatasetError(
-                f"split {getattr(setting.config.splits, split)} names {len(strange)} recording{'s'[one:]} that "
-                f"the dataset hasn't ({_listed(strange)}){hint} Correct the split, or add the videos"
-            )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:MAX_LISTED]) + (" …" if len(names) > MAX_LISTED else "")
-
-
-def _needed_features(setting: Setting) -> dict[str, set[str]]:
-    """Recordings whose features the methods read, by view."""
-    exo: set[str] = set()
-    ego: set[str] = set()
-    config, splits = setting.config, setting.splits
-    for method in config.methods:
-        source = setting.target if method == "ego-oracle" else setting.exo
-        (ego if method == "ego-oracle" else exo).update(setting.training_recordings(source))
-        (exo if method == "exo-oracle" else ego).update(splits["test"])
-        if method in DISTILLED:
-            exo.update(splits["adapt"])
-            ego.update(splits["adapt"])
-    students = {"tas", "feature-tas"} & {*config.methods}
-    selections = {config.teacher.selection, *([config.student.selection] if students else [])}
-    if "published-test-ego" in selections:
-        ego.update(splits["test"])
-    return {setting.exo: exo} if setting.ego is None else {setting.exo: exo, setting.ego: ego}

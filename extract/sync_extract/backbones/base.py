@@ -6,6 +6,7 @@ Axes: N frames or rows, K frames of a clip, H and W decoded size, h and w networ
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -61,6 +62,8 @@ class Backbone:
     """Normalised clips (N, K, 3, h, w) of the placement's device and dtype to features (N, D)."""
     network: Mapping[str, Any]
     """All of the network that changes a number, as JSON values: weights digest, sizes, what a feature is."""
+    fps: Fraction | None = None
+    """Rate of the sampling grid that its clips are meant for; None if the rows are to be at the label rate."""
     trained_on: tuple[str, ...] = ()
     """Views, recordings and labels it was trained on, where those could be the user's own."""
 
@@ -75,10 +78,10 @@ class Backbone:
         return {
             "backbone": self.name,
             **self.network,
-            "preprocessing": _plain(asdict(self.preprocessing)),
+            "preprocessing": as_json(self.preprocessing),
             "preprocessing_rules": PREPROCESSING_RULES_VERSION,
             "resized_as": self.preprocessing.resized_as(self.device),
-            "clips": asdict(self.clips),
+            "clips": as_json(self.clips),
             "precision": str(self.placement.dtype).removeprefix("torch."),
         }
 
@@ -143,5 +146,6 @@ def weights_digest(module: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _plain(table: dict[str, Any]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in table.items()}
+def as_json(record: Any) -> dict[str, Any]:
+    """A dataclass as JSON has it."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(record).items()}

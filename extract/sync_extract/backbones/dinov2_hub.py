@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from transformers import Dinov2Config, Dinov2Model
 
-from sync_extract.weights import read_checkpoint
+from sync_extract.weights import check_tensor, read_checkpoint
 from sync_store.errors import SyncError
 
 HEAD_WIDTH = 64
@@ -202,10 +202,7 @@ def _check(path: Path, state: dict[Any, Any], shapes: dict[str, tuple[int, ...]]
     if unexpected := next((key for key in state if key not in shapes), None):
         raise SyncError(f"{path}: unexpected key {unexpected!r}; {EXPECTED}")
     for key, shape in shapes.items():
-        if not isinstance(state[key], torch.Tensor):
-            raise SyncError(f"{path}: {key} is {type(state[key]).__name__}, not a tensor; {EXPECTED}")
-        if (got := tuple(state[key].shape)) != shape:
-            raise SyncError(f"{path}: {key} has shape {got}, but the other weights ask for {shape}")
+        check_tensor(path, key, state[key], shape, f"{EXPECTED}, whose shapes fit each other")
 
 
 def _translated(state: State) -> State:

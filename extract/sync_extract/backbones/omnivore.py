@@ -7,18 +7,18 @@ Axes: N rows, K frames of a clip, h and w network size, D feature width.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sync_extract.backbones.base import Backbone, Placement, freeze, weights_digest
+from sync_extract.backbones.base import Backbone, Placement, as_json, freeze, weights_digest
 from sync_extract.backbones.swin3d import Swin3D, Swin3DSize
 from sync_extract.backbones.swin3d_windows import relative_position_index
 from sync_extract.clips import Clips
 from sync_extract.transforms import Preprocessing
-from sync_extract.weights import read_checkpoint
+from sync_extract.weights import check_tensor, read_checkpoint
 from sync_store.config import suggest
 from sync_store.errors import SyncError
 
@@ -55,9 +55,14 @@ before they resize, which gives the same values up to rounding."""
 
 PRESETS = {OFFICIAL.name: OFFICIAL}
 
+FPS = Fraction(30)
+"""Rate of the frames that it sees."""
+
 CLIPS = Clips(num_frames=32, stride=16, anchor=16, edges="backpad")
 """Row i sees frames [16 i, 16 i + 32) and belongs to frame 16 i + 16, the middle; the last window ends with the video
 (pytorchvideo's UniformClipSampler with backpad_last)."""
+
+_INDEX = "relative_position_index"
 
 EXPECTED = "expected an Omnivore checkpoint as published: a dict with the weights of the trunk in 'trunk'"
 
@@ -89,13 +94,14 @@ def load_omnivore(
         )
     placement = placement or Placement.choose()
     module = _read(name, weights)
-    network = {"weights_sha256": weights_digest(module), "config": _plain(module.size)}
+    network = {"weights_sha256": weights_digest(module), "config": as_json(module.size)}
     frozen = freeze(module, placement)
     return Backbone(
         name=name,
         module=frozen,
         preprocessing=PRESETS[preset],
         clips=CLIPS,
+        fps=FPS,
         feature_dim=module.size.feature_dim,
         placement=placement,
         encode=lambda clips_NK3hw: frozen(clips_NK3hw.transpose(1, 2)).float(),
@@ -146,20 +152,13 @@ def _check_weights(name: str, path: Path, trunk: dict[Any, Any], shapes: dict[st
     if unexpected := next((key for key in trunk if key not in shapes), None):
         raise SyncError(f"{path}: unexpected key {unexpected!r} for {name}; {EXPECTED}")
     for key, shape in shapes.items():
-        if not isinstance(trunk[key], torch.Tensor):
-            raise SyncError(f"{path}: {key} is {type(trunk[key]).__name__}, not a tensor; {EXPECTED}")
-        if (got := tuple(trunk[key].shape)) != shape:
-            raise SyncError(f"{path}: {key} has shape {got}, but {name} has {shape}")
+        is_float = not key.endswith(_INDEX)
+        check_tensor(path, key, trunk[key], shape, f"{EXPECTED}, of {name}", is_float=is_float)
 
 
 def _check_positions(path: Path, trunk: dict[Any, torch.Tensor], index_LL: torch.Tensor) -> None:
     for key, value in trunk.items():
-        if key.endswith("relative_position_index") and not torch.equal(value, index_LL):
+        if key.endswith(_INDEX) and not torch.equal(value, index_LL):
             raise SyncError(
                 f"{path}: {key} isn't that of Omnivore's windows. Copy or download the file again"
             )
-
-
-def _plain(size: Swin3DSize) -> dict[str, Any]:
-    """As JSON has it."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(size).items()}

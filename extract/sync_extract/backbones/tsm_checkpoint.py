@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 
 from sync_extract.backbones.resnet_tsm import EXPANSION, WIDTH, ResNetTSM, Shift
-from sync_extract.weights import read_checkpoint
+from sync_extract.weights import check_tensor, read_checkpoint
 from sync_store.atomic import write_atomic
 from sync_store.config import from_table
 from sync_store.errors import SyncError
@@ -153,10 +153,8 @@ def _published_name(path: Path, key: Any) -> str:
 
 def _checked_trunk(path: Path, names: dict[str, str], state: dict[str, Any]) -> dict[str, torch.Tensor]:
     keys = {name: key for key, name in names.items()}
-    for key in keys.values():
-        if not isinstance(state[key], torch.Tensor):
-            raise SyncError(f"{path}: {key} is {state[key]!r}, not a tensor; {EXPECTED}")
-    width = state[keys["conv1.weight"]].shape[:1].numel() if "conv1.weight" in keys else WIDTH
+    stem = state[keys["conv1.weight"]] if "conv1.weight" in keys else None
+    width = stem.shape[:1].numel() if isinstance(stem, torch.Tensor) else WIDTH
     shapes = {
         name: tuple(tensor.shape) for name, tensor in _outline(max(width, 1), "none").state_dict().items()
     }
@@ -168,8 +166,8 @@ def _checked_trunk(path: Path, names: dict[str, str], state: dict[str, Any]) -> 
             f"{path}: lacks {missing[0]} ({len(missing)} of {len(shapes)} weights are missing); {EXPECTED}"
         )
     for name, key in keys.items():
-        if (shape := tuple(state[key].shape)) != shapes[name]:
-            raise SyncError(f"{path}: {key} has shape {shape}, expected {shapes[name]}; {EXPECTED}")
+        is_float = not name.endswith(_COUNTER)
+        check_tensor(path, key, state[key], shapes[name], EXPECTED, is_float=is_float)
     return {name: state[keys[name]] if name in keys else torch.tensor(0) for name in shapes}
 
 
@@ -180,6 +178,8 @@ def _checked_classifier(path: Path, head: dict[str, Any], *, feature_dim: int) -
     if not (
         isinstance(weight, torch.Tensor)
         and isinstance(bias, torch.Tensor)
+        and weight.is_floating_point()
+        and bias.is_floating_point()
         and weight.shape == (len(weight), feature_dim)
         and bias.shape == (len(weight),)
     ):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sync_store.console import EXIT_SOME_FAILED, json_option, print_json
+from sync_store.console import EXIT_SOME_FAILED, json_option, print_json, some_of
 from sync_store.errors import IncompleteError, StoreError, SyncError
 from sync_store.project import load_project
 
@@ -73,6 +73,7 @@ def export(
             failures.append(Failure(recording=recording, view=view, message=str(error)))
     for view in dict.fromkeys(view for view, _ in jobs):
         write_classes(folder / view, words)
+    incomplete = {} if recordings else _incomplete(store, name, views)
     num_exported = len(jobs) - num_kept - len(failures)
     if as_json:
         print_json(
@@ -82,12 +83,19 @@ def export(
                 "format": form,
                 "exported": num_exported,
                 "skipped": num_kept,
+                "incomplete": [
+                    {"view": view, "recording": one} for view, names in incomplete.items() for one in names
+                ],
                 "failed": [asdict(failure) for failure in failures],
             }
         )
     else:
         for failure in failures:
             click.echo(str(failure), err=True)
+        for view, names in incomplete.items():
+            click.echo(
+                f"view {view}: {len(names)} incomplete recordings left out: {some_of(names)}", err=True
+            )
         click.echo(
             f"{name}: {num_exported} exported, {num_kept} there already, {len(failures)} failed", err=True
         )
@@ -118,3 +126,16 @@ def _jobs(
     if not jobs:
         raise IncompleteError(f"{where}: has no complete recording to export")
     return jobs
+
+
+def _incomplete(store: "FeatureStore", feature_set: str, views: tuple[str, ...]) -> dict[str, list[str]]:
+    """Recordings by view that were begun and never finished."""
+    found = {
+        view: [
+            entry.recording
+            for entry in store.entries(feature_set, view)
+            if not (entry.complete or entry.problem)
+        ]
+        for view in views or store.views(feature_set)
+    }
+    return {view: names for view, names in found.items() if names}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sync_store.console import EXIT_SOME_FAILED, json_option, print_json
+from sync_store.console import EXIT_SOME_FAILED, json_option, print_json, some_of
 from sync_store.datasets import Dataset, open_dataset
 from sync_store.errors import SyncError
 from sync_store.layout import FeatureSet
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 OMNIVORE_FPS = Fraction(30)
 """Frames a second of EgoExo4D's videos."""
 
-MAX_LISTED = 5
-"""Recordings that a line names."""
-
 
 @click.command("import")
 @click.argument("kind", type=click.Choice(["lmdb", "omnivore", "npy"]))
@@ -31,9 +28,15 @@ MAX_LISTED = 5
 @click.option("--view", "views", multiple=True, help="View to import; repeat for several [default: all].")
 @click.option("--recording", "recordings", multiple=True, help="Only this recording; repeat for several.")
 @click.option("--feature-set", help="Name in the store [default: tsm, omnivore, or the folder's name].")
-@click.option("--fps", help='Frames a second that rows count: 30, "30000/1001" [default: the label rate].')
 @click.option(
-    "--first-key", type=click.IntRange(min=0), default=1, help="LMDB: number of a video's first frame."
+    "--fps", help='Rate that rows count at: 30, "30000/1001" [default: the label rate, omnivore 30].'
+)
+@click.option(
+    "--first-key",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="LMDB: number of a video's first frame.",
 )
 @click.option("--trained-on", multiple=True, help="What the backbone was trained on, in words; repeatable.")
 @click.option("--overwrite", is_flag=True, help="Import again what is complete.")
@@ -172,8 +175,7 @@ def _print_report(
     for failure in failures:
         click.echo(str(failure), err=True)
     for view, names in plan.absent.items():
-        listed = ", ".join(names[:MAX_LISTED]) + (" …" if len(names) > MAX_LISTED else "")
-        click.echo(f"view {view}: {len(names)} recordings without such features: {listed}", err=True)
+        click.echo(f"view {view}: {len(names)} recordings without such features: {some_of(names)}", err=True)
     for note in source.notes:
         click.echo(note, err=True)
     verb = f"{len(plan.to_do)} to import" if dry_run else f"{_num_imported(plan, failures)} imported"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sync_store.console import json_option, print_json
+from sync_store.console import json_option, print_json, some_of
 from sync_store.errors import DatasetError, ProjectError, VideoError
 from sync_store.project import Project, load_project
 
@@ -25,9 +25,6 @@ RULE = (
 """How a split is drawn, for the file beside it."""
 
 NOTES = "split.json"
-
-MAX_LISTED = 5
-"""Recordings that a message names."""
 
 
 def _sizes(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> "Sizes | None":
@@ -92,10 +89,9 @@ def split(
     if drawn.sizes != sizes:
         click.echo(f"warning: {_shortage(notes)}", err=True)
     if lacking := notes["train_without_ego"]:
-        listed = ", ".join(lacking[:MAX_LISTED]) + (" …" if len(lacking) > MAX_LISTED else "")
         click.echo(
-            f"warning: {len(lacking)} of train have no view {views['ego']}: {listed}. The ego oracle needs it: train "
-            "the other methods, or delete these lines of train.txt",
+            f"warning: {len(lacking)} of train have no view {views['ego']}: {some_of(lacking)}. The ego oracle "
+            "needs it: train the other methods, or delete these lines of train.txt",
             err=True,
         )
     if as_json:

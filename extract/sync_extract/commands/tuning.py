@@ -1,5 +1,6 @@
 """What `sync-extract finetune` and `sync-extract distill` share: options, settings, the report."""
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sync_extract.config import ExtractConfig
+from sync_extract.config import PRESET_NAMES, ExtractConfig
 from sync_extract.tuning.config import TuningConfig
 from sync_store.config import from_table
 from sync_store.console import json_option, print_json
@@ -81,8 +82,10 @@ def report(run: "Run", result: Mapping[str, Any], *, quiet: bool, as_json: bool)
         click.echo(
             f"{run.folder.name}: kept epoch {result['selected_epoch']} of {result['epochs']}{score}", err=True
         )
+        preset = run.inputs["preprocessing"]["name"]
+        options = f" --preset {preset}" if preset in PRESET_NAMES and preset != PRESET_NAMES[0] else ""
         click.echo(
-            f"Extract with: sync-extract --backbone {run.config.backbone} --weights {run.model} "
-            f"--feature-set tsm-{run.folder.name}",
+            f"Extract with: sync-extract --backbone {run.config.backbone} --weights {shlex.quote(str(run.model))}"
+            f"{options} --feature-set tsm-{run.folder.name}",
             err=True,
         )

@@ -18,6 +18,7 @@ import lmdb
 import numpy as np
 import numpy.typing as npt
 
+from sync_extract.importing.files import unreadable
 from sync_extract.importing.source import BLOCK_ROWS, Int64s
 from sync_store.errors import DatasetError
 from sync_store.names import check_name
@@ -215,11 +216,16 @@ def _bad_key(file: Path, key: bytes) -> DatasetError:
 def _open(file: Path) -> "Iterator[lmdb.Environment]":
     """Open a file for reading alone: nothing is written beside it, not even a lock."""
     try:
+        file.open("rb").close()  # of what the system won't open, LMDB only says that it isn't LMDB's
         with lmdb.open(str(file), subdir=False, readonly=True, lock=False) as environment:
             # LMDB maps the file into memory, where touching a page that isn't there kills the process.
             needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
             if (size := file.stat().st_size) < needed:
                 raise DatasetError(f"{file}: has {size} bytes of {needed}. Copy or download it again")
             yield environment
+    except OSError as error:
+        raise unreadable(file, error) from None
     except lmdb.Error as error:
-        raise DatasetError(f"{file}: can't be read as an LMDB file ({error})") from None
+        raise DatasetError(
+            f"{file}: can't be read as an LMDB file ({error}). Copy or download it again"
+        ) from None

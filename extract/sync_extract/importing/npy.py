@@ -6,6 +6,7 @@ views hold one view each, as `sync-extract export` writes them.
 Axes: T frames, D feature width.
 """
 
+import warnings
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -64,10 +65,13 @@ def open_npy(path: Path, project: Project, dataset: Dataset, *, views: list[str]
     failures: list[Failure] = []
     notes: list[str] = []
     first: Header | None = None
-    for view, file in _files(path, project, views):
-        recording = check_name(f"{file}: recording", file.name.removesuffix(".npy"), DatasetError)
+    files = _files(path, project, views)
+    rows_first = _rows_first([file for _, file in files], dataset, fps)
+    for view, file in files:
+        recording = _recording_of(file)
         try:
-            header = read_header(file, num_labels=_expected_rows(dataset, recording, fps))
+            num_labels = _expected_rows(dataset, recording, fps)
+            header = read_header(file, num_labels=num_labels, rows_first=rows_first)
             first = first or header
             if (header.dtype, header.feature_dim) != (first.dtype, first.feature_dim):
                 raise DatasetError(
@@ -97,12 +101,13 @@ def open_npy(path: Path, project: Project, dataset: Dataset, *, views: list[str]
     )
 
 
-def read_header(file: Path, *, num_labels: int) -> Header:
+def read_header(file: Path, *, num_labels: int, rows_first: bool) -> Header:
     """Read shape and type, and tell which axis is time.
 
     Args:
         file: A .npy file.
         num_labels: How many frames it should have, by its labels; 0 if nobody knows, and then it is (D, T).
+        rows_first: Whether a file both of whose axes fit the labels is (T, D).
 
     Raises:
         DatasetError: If it isn't a plain two-dimensional array of floats, or neither axis fits the labels.
@@ -112,13 +117,13 @@ def read_header(file: Path, *, num_labels: int) -> Header:
         raise DatasetError(
             f"{file}: holds {values.dtype} {values.shape}; expected (D, T) of float32, float64 or float16"
         )
-    columns_fit, rows_fit = (_fits(size, num_labels) for size in values.shape[::-1])
+    rows_fit, columns_fit = (_fits(size, num_labels) for size in values.shape)
     if num_labels and not columns_fit and not rows_fit:
         raise DatasetError(
             f"{file}: has shape {values.shape}, but its labels have {num_labels} frames. Expected (D, T) with about as "
             "many columns; if features and labels differ in rate, give that of the features with --fps"
         )
-    transposed = bool(num_labels) and rows_fit and not columns_fit
+    transposed = rows_fit and (rows_first or not columns_fit)
     feature_dim, num_rows = values.shape[::-1] if transposed else values.shape
     return Header(
         dtype=values.dtype.newbyteorder("=").name,
@@ -184,8 +189,29 @@ def _expected_rows(dataset: Dataset, recording: str, fps: Fraction) -> int:
     return round(dataset.num_labels(recording) * fps / dataset.label_rate)
 
 
+def _rows_first(files: list[Path], dataset: Dataset, fps: Fraction) -> bool:
+    """Whether the first file of which only one axis fits its labels is (T, D).
+
+    Others may have about as many frames as values in one, and are read as that one is.
+    """
+    for file in files:
+        try:
+            num_labels = _expected_rows(dataset, _recording_of(file), fps)
+            fit = [_fits(size, num_labels) for size in _map(file).shape]
+        except SyncError:
+            continue  # it is reported where it is read
+        if fit in ([True, False], [False, True]):
+            return fit[0]
+    return False
+
+
+def _recording_of(file: Path) -> str:
+    return check_name(f"{file}: recording", file.name.removesuffix(".npy"), DatasetError)
+
+
 def _fits(size: int, num_labels: int) -> bool:
-    return abs(size - num_labels) <= MAX_DIFFERENCE * num_labels
+    """Whether it is about the number of labels; nothing fits where there are none."""
+    return num_labels > 0 and abs(size - num_labels) <= MAX_DIFFERENCE * num_labels
 
 
 def _length_note(item: Item, dataset: Dataset, fps: Fraction) -> str | None:
@@ -198,8 +224,20 @@ def _length_note(item: Item, dataset: Dataset, fps: Fraction) -> str | None:
 def _map(file: Path) -> npt.NDArray[Any]:
     """The array, mapped into memory; nothing pickled in it is loaded."""
     try:
-        return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # of headers that Python 2 wrote, and of shapes that are refused anyway
+            values = np.load(file, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise unreadable(file, error) from None
-    except (ValueError, EOFError) as error:
-        raise DatasetError(f"{file}: can't be read as a .npy file of numbers ({error})") from None
+    except Exception as error:  # a damaged header raises one of many errors
+        problem = str(error).partition("\n")[0][:120]
+        raise DatasetError(
+            f"{file}: can't be read as a .npy file of numbers ({problem}). Copy or download it again, or save one "
+            "array of float32 with numpy.save"
+        ) from None
+    if not isinstance(values, np.ndarray):
+        values.close()
+        raise DatasetError(f"{file}: is an archive of arrays; expected one array that numpy.save wrote")
+    return np.asarray(values)

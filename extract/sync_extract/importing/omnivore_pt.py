@@ -7,11 +7,13 @@ where frames are left over. F isn't in the file: it comes from the take's durati
 Axes: N windows, F frames, D feature width.
 """
 
+import errno
 import pickle
+import warnings
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ from sync_extract.importing.files import blocks_of, describe_file, unreadable
 from sync_extract.importing.source import Int64s, Item, Rows, Source, check_seconds, frame_times, offset_of
 from sync_store.datasets import Dataset
 from sync_store.datasets.egoexo4d import EgoExo4DDataset
-from sync_store.datasets.egoexo4d_takes import MAIN_STREAMS
+from sync_store.datasets.egoexo4d.takes import MAIN_STREAMS
 from sync_store.errors import DatasetError, NoVideoError
 from sync_store.names import check_name
 from sync_store.project import Project
@@ -98,20 +100,49 @@ def read_rows(path: Path) -> torch.Tensor:
         DatasetError: If it isn't a tensor of that form.
     """
     try:
-        tensor = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, for developers, on files that are refused anyway
+            tensor = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise unreadable(path, error) from None
-    except (RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        problem = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise DatasetError(f"{path}: can't be read as a tensor that torch.save wrote ({problem})") from None
-    if not isinstance(tensor, torch.Tensor):
-        raise DatasetError(f"{path}: holds a {type(tensor).__name__}; expected one tensor (N, 1, D)")
+        if error.errno != errno.EINVAL:  # torch looks for the end of an archive before the start of a cut one
+            raise unreadable(path, error) from None
+        raise _no_tensor(path, "it is cut short") from None
+    except pickle.UnpicklingError:
+        raise _no_tensor(path, "other objects aren't loaded, since that may run code") from None
+    except Exception:  # a damaged file raises one of many errors
+        raise _no_tensor(path, "it is empty, damaged or another kind of file") from None
+    if not _is_plain(tensor):
+        raise DatasetError(
+            f"{path}: holds {_describe(tensor)}; expected one tensor of float32, (N, 1, D) or (N, D)"
+        )
     middle_is_one = tensor.ndim == 3 and tensor.shape[1] == 1
     if not (tensor.ndim == 2 or middle_is_one) or not tensor.numel() or tensor.dtype not in DTYPES:
         raise DatasetError(
             f"{path}: holds {tensor.dtype} {tuple(tensor.shape)}; expected float32 (N, 1, D) or (N, D)"
         )
     return tensor.detach().reshape(-1, tensor.shape[-1])
+
+
+def _no_tensor(path: Path, problem: str) -> DatasetError:
+    return DatasetError(
+        f"{path}: can't be read as a tensor that torch.save wrote ({problem}). Copy or download it again"
+    )
+
+
+def _is_plain(value: Any) -> TypeGuard[torch.Tensor]:
+    """Whether it is a tensor whose numbers are there, each of them."""
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and not value.is_nested
+    )
+
+
+def _describe(value: Any) -> str:
+    if not isinstance(value, torch.Tensor):
+        return f"a {type(value).__name__}"
+    return "a nested tensor" if value.is_nested else f"a {value.layout} tensor on device {value.device}"
 
 
 def window_frames(

@@ -54,14 +54,14 @@ def import_all(plan: ImportPlan, feature_set: FeatureSet, store: Path, watcher: 
     return failures
 
 
-def to_half(values_ND: npt.NDArray[Any], rows: Rows, first_row: int, where: str) -> npt.NDArray[np.float16]:
+def to_half(values_ND: npt.NDArray[Any], rows: Rows, first_row: int, path: Path) -> npt.NDArray[np.float16]:
     """Round to float16, to nearest and ties to even.
 
     Args:
         values_ND: float16, float32 or float64 (N, D), native and writable.
         rows: The recording.
         first_row: Which of its rows the first is, for the message.
-        where: Recording and file, for the message.
+        path: The file, for the message.
 
     Raises:
         DatasetError: If a value is NaN, or too large for float16.
@@ -75,7 +75,7 @@ def to_half(values_ND: npt.NDArray[Any], rows: Rows, first_row: int, where: str)
         row, column = (int(index[0]) for index in np.nonzero(~np.isfinite(half_ND)))
         at = ns_to_text(int(rows.timestamps[first_row + row]))
         raise DatasetError(
-            f"{where}: value {column} of the row at {at} s is {values_ND[row, column]}; the store holds float16, "
+            f"{path}: value {column} of the row at {at} s is {values_ND[row, column]}; the store holds float16, "
             f"numbers from -{LARGEST:.0f} to {LARGEST:.0f}. Scale the features before they are imported"
         )
     return half_ND
@@ -103,11 +103,10 @@ def _import_one(
         store, feature_set, item.view, item.recording, timestamps=rows.timestamps, provenance=provenance
     ) as writer:
         watcher.started(job, next_row := writer.next_row, writer.num_rows)
-        where = f"recording {item.recording}, view {item.view}: {item.path}"
         write: Future[None] | None = None
         try:
             for values_ND in rows.blocks(next_row):
-                half_ND = to_half(values_ND, rows, next_row, where)
+                half_ND = to_half(values_ND, rows, next_row, item.path)
                 next_row += len(half_ND)
                 if write is not None:
                     write.result()  # before the next one: rows after a failed write would take its place

@@ -20,7 +20,7 @@ from sync_extract.transforms import Preprocessing
 from sync_extract.tuning.config import DistillConfig
 from sync_extract.tuning.frames import FilmFrames
 from sync_extract.tuning.loader import Batch, Clip, ClipLoader, normalised
-from sync_extract.tuning.loop import fit
+from sync_extract.tuning.loop import fit, mean_values
 from sync_extract.tuning.optimizer import make_optimizer
 from sync_extract.tuning.run import Run, Watcher, hold_out
 from sync_extract.tuning.sources import describe_videos, find_videos, open_start
@@ -81,14 +81,11 @@ class DistillTask:
             exo_MD = self._teacher(exo)
         return {"loss": feature_distillation(self.student(ego), exo_MD, self._config.reduction)}
 
-    @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Loss of the held-out pairs."""
         self.student.eval()
-        total = sum(
-            self.losses(batch)["loss"].item() * len(batch) for batch in self._held_out.held_out()
-        ) / len(self._held_out)
-        return {"held_out_loss": total, "score": -total}
+        loss = mean_values(self, self._held_out.held_out(), self._config)["loss"]
+        return {"held_out_loss": loss, "score": -loss}
 
 
 def feature_distillation(student_MD: torch.Tensor, teacher_MD: torch.Tensor, reduction: str) -> torch.Tensor:

@@ -19,7 +19,7 @@ from sync_extract.tuning.config import FinetuneConfig
 from sync_extract.tuning.frames import FilmFrames
 from sync_extract.tuning.labels import LabeledVideos, choose_views, find_labels, views_in_words
 from sync_extract.tuning.loader import Batch, Clip, ClipLoader, normalised
-from sync_extract.tuning.loop import fit
+from sync_extract.tuning.loop import fit, mean_values
 from sync_extract.tuning.optimizer import make_optimizer
 from sync_extract.tuning.run import Run, Watcher, hold_out
 from sync_extract.tuning.sources import Start, describe_videos, json_digest, open_start
@@ -65,6 +65,7 @@ class FinetuneTask:
         self.optimizer = make_optimizer(module, module.classifier, config)
         self._learn = learn
         self._held_out = held_out
+        self._config = config
         self._device = device
 
     @property
@@ -88,17 +89,11 @@ class FinetuneTask:
         accuracy = (scores_NK.argmax(dim=1) == classes_N).double().mean()
         return {"loss": F.cross_entropy(scores_NK, classes_N), "accuracy": accuracy}
 
-    @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Loss and accuracy of the held-out clips."""
         self.classifier.eval()
-        loss = accuracy = 0.0
-        for batch in self._held_out.held_out():
-            values = self.losses(batch)
-            loss += values["loss"].item() * len(batch)
-            accuracy += values["accuracy"].item() * len(batch)
-        num_clips = len(self._held_out)
-        return {"held_out_loss": loss / num_clips, "score": accuracy / num_clips}
+        values = mean_values(self, self._held_out.held_out(), self._config)
+        return {"held_out_loss": values["loss"], "score": values["accuracy"]}
 
 
 def finetune(

@@ -22,7 +22,7 @@ import torch
 from sync_extract.decode import decode_frames
 from sync_extract.transforms import Preprocessing, resize_bytes
 from sync_extract.tuning.video_clips import Film, Int64s
-from sync_store.atomic import flush_folder
+from sync_store.atomic import flush_folder, named
 from sync_store.errors import SyncError, VideoError
 
 BATCH_BYTES = 64 << 20
@@ -157,6 +157,8 @@ def store_all(
             for num_done, future in enumerate(as_completed(futures), start=len(films) - len(to_do) + 1):
                 if isinstance(error := future.exception(), VideoError):
                     failures.append(error)
+                elif isinstance(error, OSError):
+                    raise named(error, folder)
                 elif error is not None:
                     raise error
                 on_film(num_done, len(films))

@@ -57,9 +57,15 @@ def find_labels(dataset: Dataset, config: FinetuneConfig, views: list[str]) -> L
     if not actions:
         raise DatasetError(
             f"split {config.split}: none of its {len(recordings)} recordings has a video and fine-grained actions "
-            f"to train on, in {views_in_words(views)}"
+            f"to train on, in {views_in_words(views)}. Add actions or labels (docs/datasets.md says where), or name "
+            "another --split or other --views"
         )
     occurring = sorted({action.label for found in actions.values() for action in found})
+    if len(occurring) < 2:
+        raise DatasetError(
+            f"split {config.split}: all its actions are {occurring[0]!r}; there are two classes or more to tell apart, "
+            "or nothing to learn"
+        )
     classes = dataset.action_classes() or tuple(occurring)
     known = set(classes)
     for name, found in actions.items():

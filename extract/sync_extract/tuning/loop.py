@@ -7,7 +7,8 @@ weights of one that wasn't: bit for bit on a processor.
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from sync_extract.forward import is_out_of_memory
 from sync_extract.tuning.checkpoint import Progress, State, load_checkpoint, save_checkpoint
 from sync_extract.tuning.config import TuningConfig
 from sync_extract.tuning.loader import Batch
@@ -122,21 +124,49 @@ def _train_epoch(task: Task, config: TuningConfig, epoch: int) -> dict[str, floa
 def step(task: Task, batch: Batch, config: TuningConfig, totals: dict[str, torch.Tensor]) -> None:
     """One step of the optimizer, in as many passes as memory asks for; adds the clips' values to `totals`."""
     task.optimizer.zero_grad(set_to_none=True)
-    pass_clips = config.pass_clips or len(batch)
-    try:
-        for part in batch.split(pass_clips):
+    for part in batch.split(config.pass_clips or len(batch)):
+        with _explained_memory(part):
             losses = task.losses(part)
             torch.autograd.backward(losses["loss"] * (len(part) / len(batch)))
-            for name, value in losses.items():
-                of_part = value.detach().double() * len(part)
-                totals[name] = totals[name] + of_part if name in totals else of_part
-    except torch.OutOfMemoryError:
-        raise TrainingError(
-            f"{min(pass_clips, len(batch))} clips a pass don't fit into the GPU's memory. Take fewer, such as "
-            f"--pass-clips {max(1, pass_clips // 2)}"
-        ) from None
+        _add(totals, losses, len(part))
     nn.utils.clip_grad_norm_(task.module.parameters(), config.gradient_clip)
     task.optimizer.step()
+
+
+@torch.no_grad()
+def mean_values(task: Task, batches: Iterable[Batch], config: TuningConfig) -> dict[str, float]:
+    """Means over all clips of what `losses` gives, without learning, in passes as large as those of training."""
+    totals: dict[str, torch.Tensor] = {}
+    num_clips = 0
+    for batch in batches:
+        for part in batch.split(config.pass_clips or len(batch)):
+            with _explained_memory(part):
+                _add(totals, task.losses(part), len(part))
+        num_clips += len(batch)
+    return {name: total.item() / num_clips for name, total in totals.items()}
+
+
+def _add(totals: dict[str, torch.Tensor], means: Mapping[str, torch.Tensor], num_clips: int) -> None:
+    for name, mean in means.items():
+        of_clips = mean.detach().double() * num_clips
+        totals[name] = totals[name] + of_clips if name in totals else of_clips
+
+
+@contextmanager
+def _explained_memory(part: Batch) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(part) == 1:
+            raise TrainingError(
+                "not even one clip a pass fits into memory. Free some, or take another --device"
+            ) from None
+        raise TrainingError(
+            f"{len(part)} clips a pass don't fit into memory. Take fewer, such as --pass-clips {len(part) // 2}; "
+            "decoded pictures are kept"
+        ) from None
 
 
 def _check_finite(values: Mapping[str, float], folder: Path, epoch: int) -> None:

@@ -3,7 +3,6 @@
 A training that is finished with the same inputs isn't done again; one that was interrupted goes on.
 """
 
-import hashlib
 import json
 import reprlib
 import shutil
@@ -19,6 +18,7 @@ from sync_extract.backbones.tsm_checkpoint import Classifier, TsmInfo, save_tsm
 from sync_extract.tuning.config import TuningConfig
 from sync_extract.tuning.frames import FilmFrames, store_all
 from sync_extract.tuning.loop import CHECKPOINT, FitResult
+from sync_extract.tuning.sources import json_digest
 from sync_store.atomic import write_json
 from sync_store.datasets import VideoSource
 from sync_store.errors import DatasetError, ProjectError, TrainingError
@@ -36,6 +36,24 @@ RESULT = "result.json"
 
 UNDECISIVE = ("weights", "device", "workers", "scratch")
 """Settings that a result doesn't depend on; of the weights the digest counts, not their place."""
+
+FIT_ONLY = (
+    "epochs",
+    "batch_size",
+    "pass_clips",
+    "learning_rate",
+    "learning_rate_steps",
+    "momentum",
+    "weight_decay",
+    "gradient_clip",
+    "selection",
+    "held_out",
+    "seed",
+    "dropout",
+    "reduction",
+    "freeze_batch_norm",
+)
+"""Settings that the decoded pictures don't depend on; nor do they on the start and on what is held out."""
 
 
 class Watcher(Protocol):
@@ -76,14 +94,22 @@ class Run:
     @property
     def digest(self) -> str:
         """SHA-256 of the inputs."""
-        return hashlib.sha256(json.dumps(self.inputs, sort_keys=True).encode()).hexdigest()
+        return json_digest(self.inputs)
+
+    @property
+    def pictures_digest(self) -> str:
+        """SHA-256 of those that decide which pictures are decoded, and how."""
+        settings = self.inputs.get("settings", {})
+        deciding = {key: value for key, value in settings.items() if key not in FIT_ONLY}
+        others = {key: value for key, value in self.inputs.items() if key not in ("start", "held_out")}
+        return json_digest({**others, "settings": deciding})
 
     @property
     def frames_folder(self) -> Path:
         """Where decoded pictures are until the training is done."""
         if self.config.scratch is None:
             return self.folder / "frames"
-        return self.config.scratch / f"{self.folder.name}-{self.digest[:16]}"
+        return self.config.scratch / f"{self.folder.name}-{self.pictures_digest[:16]}"
 
     def frames_path(self, source: VideoSource) -> Path:
         """File of a video's decoded pictures."""
@@ -93,6 +119,8 @@ class Run:
 
     def claim(self, *, overwrite: bool) -> dict[str, Any] | None:
         """Make the folder this training's.
+
+        Until an epoch is done, one that was made for another fit to the same pictures is taken over with them.
 
         Returns:
             The result, if it is there already.
@@ -112,7 +140,7 @@ class Run:
             _clear(self.folder)
         elif found == {}:
             raise TrainingError(f"{self.folder / INPUTS}: can't be read as JSON; train anew with --overwrite")
-        elif found is not None and found != self.inputs:
+        elif found is not None and found != self.inputs and not self._takes_over(before):
             raise TrainingError(
                 f"{self.folder}: was trained with {_difference(found, self.inputs)}. Choose another name, or train "
                 "anew with --overwrite"
@@ -126,6 +154,10 @@ class Run:
         self._tidy()
         result: dict[str, Any] = json.loads((self.folder / RESULT).read_text(encoding="utf-8"))
         return result
+
+    def _takes_over(self, before: "Run") -> bool:
+        has_epoch = any((self.folder / name).exists() for name in (CHECKPOINT, MODEL, RESULT))
+        return not has_epoch and before.pictures_digest == self.pictures_digest
 
     def store(self, films: Sequence[FilmFrames], watcher: Watcher) -> None:
         """Have the pictures of all clips on disk."""
@@ -188,7 +220,7 @@ def hold_out(names: Sequence[str], config: TuningConfig) -> tuple[list[str], lis
     if len(names) < 2:
         raise TrainingError(
             f"{len(names)} recording can't be divided into one to learn from and one to select on. Add "
-            'recordings, or keep the last epoch with selection = "last"'
+            'recordings, or keep the last epoch with selection = "last" in sync.toml'
         )
     num_held_out = min(len(names) - 1, max(1, round(config.held_out * len(names))))
     held_out = set(np.random.default_rng(config.seed).permutation(len(names))[:num_held_out].tolist())

@@ -5,7 +5,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Protocol
 
+from sync_store.errors import DatasetError
 from sync_store.labels import Segments
+from sync_store.project import Project
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,17 @@ class Action:
     stop_ns: int
     """Exclusive."""
     label: str
+
+
+def open_root(project: Project) -> Path:
+    """The dataset's folder.
+
+    Raises:
+        DatasetError: If it isn't there.
+    """
+    if not project.dataset_root.is_dir():
+        raise DatasetError(f"{project.file}: dataset root {project.dataset_root} isn't a folder")
+    return project.dataset_root
 
 
 class Dataset(Protocol):

@@ -17,7 +17,7 @@ from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
-from sync_store.datasets.base import Action, LabeledSequence, VideoSource
+from sync_store.datasets.base import Action, LabeledSequence, VideoSource, open_root
 from sync_store.errors import DatasetError, VideoError
 from sync_store.labels import parse_decimal, read_frames, read_segments, segments_of_frames
 from sync_store.names import check_name
@@ -48,9 +48,7 @@ class FolderDataset:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._root = project.dataset_root
-        if not self._root.is_dir():
-            raise DatasetError(f"{project.file}: dataset root {self._root} isn't a folder")
+        self._root = open_root(project)
 
     @property
     def label_rate(self) -> Fraction:

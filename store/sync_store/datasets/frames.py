@@ -8,15 +8,18 @@ splits/<split>.bundle               "<recording>.txt" a line; the split train.sp
 Rows and labels are counted from the video's first frame. Videos aren't part of it.
 """
 
+import re
 from fractions import Fraction
 from functools import cached_property
 
-from sync_store.datasets.base import Action, LabeledSequence, VideoSource
+from sync_store.datasets.base import Action, LabeledSequence, VideoSource, open_root
 from sync_store.errors import DatasetError, NoVideoError
 from sync_store.labels import read_frames, segments_of_frames
 from sync_store.names import check_name
 from sync_store.project import Project
 from sync_store.splits import read_lines, read_split
+
+_SMALL_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class FramesDataset:
@@ -24,9 +27,7 @@ class FramesDataset:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._root = project.dataset_root
-        if not self._root.is_dir():
-            raise DatasetError(f"{project.file}: dataset root {self._root} isn't a folder")
+        self._root = open_root(project)
 
     @property
     def label_rate(self) -> Fraction:
@@ -45,7 +46,8 @@ class FramesDataset:
                 path.name.removesuffix(suffix) for path in (self._root / folder).glob(f"*{suffix}")
             )
             if names := [name for name in names if not name.startswith(".")]:
-                return [check_name("recording", name, DatasetError) for name in names]
+                where = f"{self._root / folder}: recording"
+                return [check_name(where, name, DatasetError) for name in names]
         raise DatasetError(
             f"{self._root}: neither features/<recording>.npy nor groundTruth/<recording>.txt is there. root in "
             "sync.toml [dataset] must be the folder of one dataset, such as data/breakfast"
@@ -108,7 +110,7 @@ class FramesDataset:
             if not line:
                 continue
             identity, _, name = line.partition(" ")
-            if not (identity.isascii() and identity.isdigit() and name.strip()):
+            if not (_SMALL_NUMBER.fullmatch(identity) and name.strip()):
                 raise DatasetError(f"{path} line {number}: expected '<id> <class>', got {line[:60]!r}")
             if int(identity) in names or name.strip() in names.values():
                 raise DatasetError(f"{path} line {number}: {line[:60]!r}: this id or class is there already")

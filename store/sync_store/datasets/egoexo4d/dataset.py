@@ -14,10 +14,10 @@ from fractions import Fraction
 from functools import cached_property
 
 from sync_store.config import suggest
-from sync_store.datasets.base import Action, LabeledSequence, VideoSource
-from sync_store.datasets.egoexo4d_best_exo import BestExo, read_best_exo
-from sync_store.datasets.egoexo4d_keysteps import FILES, Keysteps, Level, flatten, read_keysteps
-from sync_store.datasets.egoexo4d_takes import Stream, Take, read_takes
+from sync_store.datasets.base import Action, LabeledSequence, VideoSource, open_root
+from sync_store.datasets.egoexo4d.best_exo import BestExo, read_best_exo
+from sync_store.datasets.egoexo4d.keysteps import FILES, Keysteps, Level, flatten, read_keysteps
+from sync_store.datasets.egoexo4d.takes import Stream, Take, read_takes
 from sync_store.errors import DatasetError, NoVideoError
 from sync_store.labels import first_seen
 from sync_store.names import check_name
@@ -34,9 +34,7 @@ class EgoExo4DDataset:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._config = project.dataset.egoexo4d
-        self._root = project.dataset_root
-        if not self._root.is_dir():
-            raise DatasetError(f"{project.file}: dataset root {self._root} isn't a folder")
+        self._root = open_root(project)
 
     @property
     def label_rate(self) -> Fraction:
@@ -207,7 +205,7 @@ class EgoExo4DDataset:
                 f"{unknown[0]!r}{suggest(unknown[0], sorted(known))}"
             )
         return {
-            check_name("take", take.name, DatasetError): take
+            check_name(f"{self._root / 'takes.json'}: take", take.name, DatasetError): take
             for take in self._all_takes
             if not chosen or chosen & (tasks[take.name] or {self._scenario(take)})
         }

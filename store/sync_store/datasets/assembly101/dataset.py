@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 
 from sync_store.config import suggest
-from sync_store.datasets.assembly101_annotations import (
+from sync_store.datasets.assembly101.annotations import (
     ACTIONS,
     COARSE_LABELS,
     FINE_FILES,
@@ -28,7 +28,7 @@ from sync_store.datasets.assembly101_annotations import (
     read_fine,
     read_fine_classes,
 )
-from sync_store.datasets.base import Action, LabeledSequence, VideoSource
+from sync_store.datasets.base import Action, LabeledSequence, VideoSource, open_root
 from sync_store.datasets.folder import VIDEO_SUFFIXES
 from sync_store.errors import DatasetError, NoVideoError, ProjectError, VideoError
 from sync_store.labels import ns_to_text
@@ -65,9 +65,7 @@ class Assembly101Dataset:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._root = project.dataset_root
-        if not self._root.is_dir():
-            raise DatasetError(f"{project.file}: dataset root {self._root} isn't a folder")
+        self._root = open_root(project)
 
     @property
     def label_rate(self) -> Fraction:
@@ -87,7 +85,7 @@ class Assembly101Dataset:
                 f"{self._videos}: no folder in it holds a video of a view in sync.toml; "
                 f"expected <recording>/{CAMERAS['v3'][0]}.mp4 and the like"
             )
-        return [check_name("recording", name, DatasetError) for name in found]
+        return [check_name(f"{self._videos}: recording", name, DatasetError) for name in found]
 
     def video(self, recording: str, view: str) -> VideoSource:
         """The one file of the view's camera, of whichever headset."""

@@ -11,7 +11,14 @@ from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sync_store.datasets.egoexo4d_json import as_kind, field, is_true, optional_field, read_json, shorten
+from sync_store.datasets.egoexo4d.json_files import (
+    as_kind,
+    field,
+    is_true,
+    optional_field,
+    read_json,
+    shorten,
+)
 from sync_store.errors import DatasetError
 from sync_store.labels import MAX_SECONDS
 

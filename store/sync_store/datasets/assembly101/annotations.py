@@ -106,6 +106,9 @@ def read_coarse(path: Path, classes: Sequence[str]) -> Segments | None:
     lines = [(f"{path} line {number}", line) for number, line in enumerate(read_lines(path), start=1) if line]
     rows = [(where, [field.strip() for field in line.split("\t")]) for where, line in lines]
     if rows and all(len(fields) == 2 for _, fields in rows):
+        for where, (start_text, stop_text) in rows:
+            _whole(start_text, where, "start_frame")
+            _whole(stop_text, where, "end_frame")
         return None
     frames: list[tuple[int, int]] = []
     for where, fields in rows:

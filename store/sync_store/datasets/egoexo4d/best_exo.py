@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sync_store.datasets.egoexo4d_json import as_kind, field, is_true, optional_field, read_json
+from sync_store.datasets.egoexo4d.json_files import as_kind, field, is_true, optional_field, read_json
 from sync_store.errors import DatasetError
 
 FILES = ("atomic_descriptions_train.json", "atomic_descriptions_val.json")

@@ -24,14 +24,18 @@ def read_json(path: Path, part: str) -> Any:
         part: The part of the release that holds it, for the message.
 
     Raises:
-        DatasetError: If it isn't there or isn't JSON.
+        DatasetError: If it isn't there, can't be read or isn't JSON.
     """
     fetch = f"egoexo -o {path.parent.parent if part == 'annotations' else path.parent} --parts {part}"
     try:
         return json.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file. Fetch it with: {fetch}") from None
-    except (ValueError, RecursionError, OSError) as error:
+    except OSError as error:
+        raise DatasetError(
+            f"{path}: can't be read: {error.strerror}. Check its disk, links and rights"
+        ) from None
+    except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path}: can't be read as JSON ({error}). Fetch it anew with: {fetch}") from None
 
 

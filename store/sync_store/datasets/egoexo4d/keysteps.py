@@ -7,6 +7,7 @@ between them are phases, at a depth that differs from branch to branch. Annotate
 
 import itertools
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sync_store.datasets.base import Action
-from sync_store.datasets.egoexo4d_json import as_kind, field, read_json, shorten
+from sync_store.datasets.egoexo4d.json_files import as_kind, field, read_json, shorten
 from sync_store.errors import DatasetError
 from sync_store.labels import MAX_SECONDS, Segments, first_seen, seconds_to_ns
 
@@ -25,6 +26,8 @@ FILES = ("keystep_train.json", "keystep_val.json")
 
 Level = Literal["parent", "step"] | int
 """See `sync_store.project.EgoExo4DConfig.label_level`."""
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +89,9 @@ class Keysteps:
             have = ", ".join(self.taxonomies)
             raise DatasetError(f"{take.where}: scenario {take.scenario!r} has no taxonomy; have: {have}")
         taxonomy = self.taxonomies[take.scenario]
+        classes = taxonomy.classes(level)
         actions = [
-            _action(segment, taxonomy, level, f"{take.where}, segment {number}")
+            _action(segment, taxonomy, level, classes, f"{take.where}, segment {number}")
             for number, segment in enumerate(take.segments)
         ]
         return sorted(actions, key=lambda action: action.start_ns)
@@ -156,7 +160,7 @@ def flatten(actions: list[Action], winner: Literal["later", "earlier"]) -> Segme
     )
 
 
-def _action(segment: Any, taxonomy: Taxonomy, level: Level, where: str) -> Action:
+def _action(segment: Any, taxonomy: Taxonomy, level: Level, classes: tuple[str, ...], where: str) -> Action:
     start_ns, stop_ns = _time(segment, "start_time", where), _time(segment, "end_time", where)
     if start_ns >= stop_ns:
         got = f"{shorten(segment['start_time'])} and {shorten(segment['end_time'])}"
@@ -165,7 +169,7 @@ def _action(segment: Any, taxonomy: Taxonomy, level: Level, where: str) -> Actio
     if step_id not in taxonomy.paths:
         raise DatasetError(f"{where}: step_id {step_id} isn't in the taxonomy of the take's scenario")
     label = taxonomy.label(step_id, level)
-    if label is None or label not in taxonomy.classes(level):
+    if label is None or label not in classes:
         raise DatasetError(f"{where}: step_id {step_id} has steps below it; expected one without")
     return Action(start_ns=start_ns, stop_ns=stop_ns, label=label)
 
@@ -218,7 +222,7 @@ def _path(
 def _id(record: Any, key: str, where: str) -> str:
     """An id, which is a whole number in the release and a text where it is a key: here a text."""
     value = as_kind(record, dict, where).get(key)
-    if isinstance(value, str) and value.isdecimal():
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
         return str(int(value))
     return str(field(record, key, int, where))
 
@@ -226,10 +230,10 @@ def _id(record: Any, key: str, where: str) -> str:
 def _time(segment: Any, key: str, where: str) -> int:
     """Seconds on the clock of the frame-aligned videos, as nanoseconds rounded once."""
     value = as_kind(segment, dict, where).get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
         raise DatasetError(f"{where}: {key} must be a number of seconds, got {shorten(value)}")
     if abs(value) > MAX_SECONDS:
         raise DatasetError(
-            f"{where}: {key} is {value} seconds, more than {MAX_SECONDS}; is it in another unit?"
+            f"{where}: {key} is {shorten(value)} seconds, more than {MAX_SECONDS}; is it in another unit?"
         )
     return seconds_to_ns(Fraction(str(value)))
