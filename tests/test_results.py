@@ -28,6 +28,7 @@ RATIOS = {
     ("extraction", "pipeline_over_loop_480x640"): "extraction, demo backbone, 480×640",
     ("teacher_epoch", "trainer_over_plain_loop"): "a plain loop padded to 1,200 chunks",
     ("teacher_epoch", "trainer_bfloat16_over_plain_loop"): 'the same with `precision = "bfloat16"`',
+    ("import_lmdb", "import_over_plain_read"): "importing Assembly101's form of LMDB",
 }
 
 
@@ -61,3 +62,9 @@ def test_ratios(benchmark: str, name: str) -> None:
     wanted = f"{found['of_medians']:.2f} ({found['least']:.2f}–{found['most']:.2f})"
     (row,) = [cells for cells in rows("### Speed\n") if RATIOS[benchmark, name] in cells]
     assert row[2] == wanted
+
+
+def test_peak_memory() -> None:
+    timings = json.loads((RESULTS / "memory.json").read_text())["timings"]
+    for backbone, shown in (("dinov2-large", "DINOv2-large"), ("omnivore-swin-l", "Omnivore Swin-L")):
+        assert f"{timings[backbone]['peak_bytes'] / 1e9:.1f} GB with {shown}" in " ".join(README.split())

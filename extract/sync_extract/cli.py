@@ -197,24 +197,11 @@ def _report(
     project: Project, config: ExtractConfig, plan: "Plan", failures: "list[Failure]", dry_run: bool
 ) -> dict[str, Any]:
     """What was done, or would be, for --json."""
-    to_do = [
-        {
-            "view": job.source.view,
-            "recording": job.source.recording,
-            "state": job.state,
-            "expected_rows": job.expected_rows,
-        }
-        for job in plan.to_do
-    ]
     return {
         "feature_set": config.name,
         "store": str(project.store_path),
         "extracted": 0 if dry_run else _num_extracted(plan, failures),
-        "to_do": to_do if dry_run else [],
-        "skipped": len(plan.jobs) - len(plan.to_do),
-        "absent": [
-            {"view": view, "recording": name} for view, names in plan.absent.items() for name in names
-        ],
+        **plan.as_json(dry_run=dry_run),
         "failed": [asdict(failure) for failure in failures],
     }
 

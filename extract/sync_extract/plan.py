@@ -1,8 +1,9 @@
 """Which recordings are to be extracted, and which are done."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,6 +72,24 @@ class Plan:
         """Jobs that aren't done."""
         return [job for job in self.jobs if job.state != "done"]
 
+    def as_json(self, *, dry_run: bool) -> dict[str, Any]:
+        """What is to be done, done already, and not there."""
+        to_do = [
+            {
+                "view": job.source.view,
+                "recording": job.source.recording,
+                "state": job.state,
+                "expected_rows": job.expected_rows,
+            }
+            for job in self.to_do
+        ]
+        absent = [{"view": view, "recording": name} for view, names in self.absent.items() for name in names]
+        return {
+            "to_do": to_do if dry_run else [],
+            "skipped": len(self.jobs) - len(self.to_do),
+            "absent": absent,
+        }
+
 
 def make_plan(
     dataset: Dataset,
@@ -111,7 +130,14 @@ def make_plan(
         for recording in asked:
             try:
                 source = dataset.video(recording, view)
-                state = _state(source, store, feature_set, overwrite)
+                state = state_in_store(
+                    store,
+                    feature_set,
+                    view,
+                    recording,
+                    overwrite=overwrite,
+                    changes=partial(_changes, source=source),
+                )
                 expected_rows = clips.num_rows(estimate_rows(source.path, fps)) if state != "done" else 0
                 jobs.append(Job(source=source, state=state, expected_rows=expected_rows))
             except NoVideoError as error:
@@ -140,25 +166,51 @@ def choose_recordings(dataset: Dataset, asked: list[str] | None) -> list[str]:
         raise SyncError("the dataset has no recordings. Check root in sync.toml [dataset], and its folders")
     if unknown := [name for name in asked or () if name not in known]:
         raise SyncError(
-            f"there is no recording {unknown[0]!r} in the dataset{_suggest_few(unknown[0], known)}"
+            f"there is no recording {unknown[0]!r} in the dataset{suggest_few(unknown[0], known)}"
         )
     return list(dict.fromkeys(asked or known))
 
 
-def _suggest_few(name: str, known: list[str]) -> str:
+def suggest_few(name: str, known: list[str]) -> str:
     """As `suggest`, without listing hundreds of names."""
     hint = suggest(name, known)
     return hint if hint.startswith(", did") else f" ({len(known)} recordings, such as {known[0]!r})"
 
 
-def _state(source: VideoSource, store: Path, feature_set: FeatureSet, overwrite: bool) -> State:
-    where = f"recording {source.recording}, view {source.view}"
+def state_in_store(
+    store: Path,
+    feature_set: FeatureSet,
+    view: str,
+    recording: str,
+    *,
+    overwrite: bool,
+    changes: Callable[[Mapping[str, Any]], str | None],
+    made: str = "extracted",
+) -> State:
+    """How far a recording is in the store.
+
+    Args:
+        store: Folder of the store.
+        feature_set: What the rows would be.
+        view: Name of the view.
+        recording: Name of the recording.
+        overwrite: Whether it is to be made anew.
+        changes: Given `provenance.source` of the stored rows, what of it isn't so any more; None if all is.
+        made: How rows are made, for messages.
+
+    Raises:
+        StoreError: If it is damaged.
+        FingerprintError: If its rows were made by another recipe.
+        VideoError: If what they were made from has changed.
+    """
+    where = f"recording {recording}, view {view}"
+    again = f"{made.removesuffix('ed').capitalize()} it again with --overwrite"
     try:
-        attributes = read_attributes(recording_path(store, feature_set.name, source.view, source.recording))
+        attributes = read_attributes(recording_path(store, feature_set.name, view, recording))
     except StoreError as error:
         if overwrite:
             return "redo"
-        raise StoreError(f"{where}: {error}. Extract it again with --overwrite") from None
+        raise StoreError(f"{where}: {error}. {again}") from None
     if not attributes:
         return "new"
     if not attributes.get("complete"):
@@ -167,11 +219,10 @@ def _state(source: VideoSource, store: Path, feature_set: FeatureSet, overwrite:
         return "redo"
     if attributes.get("fingerprint") != feature_set.fingerprint:
         raise FingerprintError(
-            f"{where}: its features were made by another recipe than the rest of {feature_set.name}. "
-            "Extract it again with --overwrite"
+            f"{where}: its features were made by another recipe than the rest of {feature_set.name}. {again}"
         )
-    if changed := _changes(attributes.get("provenance", {}).get("source", {}), source):
-        raise VideoError(f"{where}: {changed} since it was extracted. Extract it again with --overwrite")
+    if changed := changes(attributes.get("provenance", {}).get("source", {})):
+        raise VideoError(f"{where}: {changed} since it was {made}. {again}")
     return "done"
 
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sync_extract.importing.source import Item, Source
-from sync_extract.plan import Failure, Job, Plan, State
-from sync_store.config import suggest
+from sync_extract.plan import Failure, Job, Plan, state_in_store, suggest_few
 from sync_store.datasets import VideoSource
-from sync_store.errors import DatasetError, FingerprintError, StoreError, SyncError
-from sync_store.layout import FeatureSet, check_feature_set, read_attributes, recording_path
+from sync_store.errors import DatasetError, SyncError
+from sync_store.layout import FeatureSet, check_feature_set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +60,9 @@ def make_plan(
         )
     )
     if unknown := [name for name in recordings if name not in known]:
-        hint = suggest(unknown[0], known)
-        hint = hint if hint.startswith(", did") else f" ({len(known)} recordings, such as {known[0]!r})"
-        raise DatasetError(f"there is no recording {unknown[0]!r} among the features{hint}")
+        raise DatasetError(
+            f"there is no recording {unknown[0]!r} among the features{suggest_few(unknown[0], known)}"
+        )
     check_feature_set(store, feature_set)
     items: dict[Job, Item] = {}
     failures = [failure for failure in source.failures if not recordings or failure.recording in recordings]
@@ -72,36 +72,20 @@ def make_plan(
         # A job is about a video elsewhere; here its path is that of the features.
         place = VideoSource(recording=item.recording, view=item.view, path=item.path)
         try:
-            state = _state(item, store, feature_set, overwrite)
+            state = state_in_store(
+                store,
+                feature_set,
+                item.view,
+                item.recording,
+                overwrite=overwrite,
+                changes=partial(_changes, item=item),
+                made="imported",
+            )
             items[Job(source=place, state=state, expected_rows=item.expected_rows)] = item
         except SyncError as error:
             failures.append(Failure(recording=item.recording, view=item.view, message=str(error)))
     absent = {} if recordings else source.absent
     return ImportPlan(jobs=list(items), failures=failures, absent=absent, items=items)
-
-
-def _state(item: Item, store: Path, feature_set: FeatureSet, overwrite: bool) -> State:
-    where = f"recording {item.recording}, view {item.view}"
-    again = "Import it again with --overwrite"
-    try:
-        attributes = read_attributes(recording_path(store, feature_set.name, item.view, item.recording))
-    except StoreError as error:
-        if overwrite:
-            return "redo"
-        raise StoreError(f"{where}: {error}. {again}") from None
-    if not attributes:
-        return "new"
-    if not attributes.get("complete"):
-        return "resume"
-    if overwrite:
-        return "redo"
-    if attributes.get("fingerprint") != feature_set.fingerprint:
-        raise FingerprintError(
-            f"{where}: its features aren't those of the rest of {feature_set.name}. {again}"
-        )
-    if changed := _changes(attributes.get("provenance", {}).get("source", {}), item):
-        raise DatasetError(f"{where}: {changed} since it was imported. {again}")
-    return "done"
 
 
 def _changes(stored: Mapping[str, Any], item: Item) -> str | None:

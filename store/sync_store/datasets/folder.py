@@ -49,16 +49,8 @@ class FolderDataset:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._root = open_root(project)
-
-    @property
-    def label_rate(self) -> Fraction:
-        """Frames a second of the label grid."""
-        return self._project.dataset.label_rate
-
-    @property
-    def background(self) -> tuple[str, ...]:
-        """Classes that are neither trained on nor scored."""
-        return self._project.dataset.background
+        self.label_rate = project.dataset.label_rate
+        self.background = project.dataset.background
 
     def recordings(self) -> list[str]:
         """Names of the folders below videos/, sorted."""

@@ -9,7 +9,6 @@ Rows and labels are counted from the video's first frame. Videos aren't part of 
 """
 
 import re
-from fractions import Fraction
 from functools import cached_property
 
 from sync_store.datasets.base import Action, LabeledSequence, VideoSource, open_root
@@ -28,16 +27,8 @@ class FramesDataset:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._root = open_root(project)
-
-    @property
-    def label_rate(self) -> Fraction:
-        """Frames a second of labels."""
-        return self._project.dataset.label_rate
-
-    @property
-    def background(self) -> tuple[str, ...]:
-        """Classes that are neither trained on nor scored."""
-        return self._project.dataset.background
+        self.label_rate = project.dataset.label_rate
+        self.background = project.dataset.background
 
     def recordings(self) -> list[str]:
         """Names of the files in features/, or else in groundTruth/, sorted."""

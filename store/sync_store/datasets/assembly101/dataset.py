@@ -13,7 +13,6 @@ Annotations are looked for up to two folders below root, or where [dataset.assem
 import itertools
 import re
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
@@ -66,16 +65,8 @@ class Assembly101Dataset:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._root = open_root(project)
-
-    @property
-    def label_rate(self) -> Fraction:
-        """Frames a second of the label grid."""
-        return self._project.dataset.label_rate
-
-    @property
-    def background(self) -> tuple[str, ...]:
-        """Classes that are neither trained on nor scored: none, unless sync.toml names some."""
-        return self._project.dataset.background
+        self.label_rate = project.dataset.label_rate
+        self.background = project.dataset.background
 
     def recordings(self) -> list[str]:
         """Folders that hold a video of a view of the project, sorted; without any, the recordings with labels."""

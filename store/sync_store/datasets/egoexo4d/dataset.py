@@ -35,16 +35,8 @@ class EgoExo4DDataset:
         self._project = project
         self._config = project.dataset.egoexo4d
         self._root = open_root(project)
-
-    @property
-    def label_rate(self) -> Fraction:
-        """Frames a second of the label grid."""
-        return self._project.dataset.label_rate
-
-    @property
-    def background(self) -> tuple[str, ...]:
-        """Classes that are neither trained on nor scored. Unlabelled time never is."""
-        return self._project.dataset.background
+        self.label_rate = project.dataset.label_rate
+        self.background = project.dataset.background
 
     def recordings(self) -> list[str]:
         """Names of the takes of the chosen scenarios, sorted, whether or not their videos are on this disk."""
