@@ -100,3 +100,10 @@ def test_make_goals_exist(page: Path) -> None:
     goals = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     named = set(re.findall(r"`make ([a-z]+)", page.read_text()))
     assert named <= goals, page.name
+
+
+def test_readme_lists_every_module() -> None:
+    tree = (ROOT / "README.md").read_text().split("## Where everything is")[1].split("```")[1]
+    modules = [path for path in ROOT.glob("*/sync_*/**/*.py") if path.stem not in ("__init__", "__main__")]
+    assert len(modules) > 100
+    assert [str(path.relative_to(ROOT)) for path in modules if path.name not in tree] == []
