@@ -118,9 +118,20 @@ def test_wrong_usage_is_2(run: Run) -> None:
     assert run("show", "--project", "gone.toml").returncode == 2
 
 
+def _heed_interrupts() -> None:
+    """In the new process: it would ignore them where the tests themselves run in a shell's background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ended_by_a_signal_it_says_how_to_go_on(command: list[str], number: int, status: int) -> None:
-    process = subprocess.Popen([*command, "wait"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "wait"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_heed_interrupts,
+    )
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     process.send_signal(number)
     _, message = process.communicate(timeout=30)
