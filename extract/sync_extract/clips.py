@@ -88,7 +88,7 @@ def assemble(
     row, held_start = 0, int(lowest_R[0])
     held: torch.Tensor | None = None
     for more in images:
-        held = more if held is None else torch.cat([held, more])
+        held = torch.cat([held, more]) if held is not None and len(held) else more
         num_whole = int(np.searchsorted(highest_R, held_start + len(held)))
         while row < num_whole and (num_whole - row >= batch_rows or num_whole == len(highest_R)):
             yield _gather(held, clip_frames_RK[row : min(row + batch_rows, num_whole)] - held_start)
