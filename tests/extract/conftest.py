@@ -187,15 +187,18 @@ def make_video(films: Films) -> Callable[..., Path]:
 
 @pytest.fixture
 def call_extract(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
-    """`sync-extract` in this process: `call_extract(folder, *arguments)`; what it prints is that of the real one."""
+    """`sync-extract` in this process: `call_extract(folder, *arguments, **variables of the environment)`.
+
+    What it prints and its exit status are those of the real one.
+    """
     from sync_extract.cli import main
 
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
 
-    def call(folder: Path, *arguments: str) -> Result:
+    def call(folder: Path, *arguments: str, **variables: str) -> Result:
         monkeypatch.chdir(folder)
-        result = CliRunner().invoke(main, arguments)
+        result = CliRunner(env=variables).invoke(main, arguments)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import os
 import shutil
 import signal
@@ -16,11 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
+from click.testing import Result
 from transformers import Dinov2Config, Dinov2Model
 from transformers.utils import logging as transformers_logging
 
-from sync_extract.cli import main
 from sync_store.reader import FeatureStore
 
 COMMAND = str(Path(sys.executable).with_name("sync-extract"))
@@ -69,23 +67,6 @@ def run(folder: Path, *arguments: str, **more: str) -> "subprocess.CompletedProc
     )
 
 
-@pytest.fixture
-def invoke(monkeypatch: pytest.MonkeyPatch) -> Iterator[Invoke]:
-    """The command in this process: what it prints and its exit status are those of the real one."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-
-    def call(folder: Path, *arguments: str, **variables: str) -> Result:
-        monkeypatch.chdir(folder)
-        result = CliRunner(env=variables).invoke(main, arguments)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    yield call
-    root.handlers[:], root.level = handlers, level
-
-
 @pytest.fixture(scope="module")
 def first_run(
     tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path]
@@ -122,19 +103,19 @@ def test_the_bare_command_extracts_every_view(first_run: tuple[Path, Any]) -> No
     assert recipe["grid_fps"] == "15" and recipe["precision"] == "float32"
 
 
-def test_a_second_run_extracts_nothing(lab: Path, invoke: Invoke) -> None:
+def test_a_second_run_extracts_nothing(lab: Path, call_extract: Invoke) -> None:
     before = tree(lab / "features.zarr")
-    result = invoke(lab)
+    result = call_extract(lab)
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "dinov2-random-demo: 0 extracted, 4 complete already, 0 failed\n"
     assert tree(lab / "features.zarr") == before
 
 
-def test_overwrite_gives_the_same_rows_again(lab: Path, invoke: Invoke) -> None:
+def test_overwrite_gives_the_same_rows_again(lab: Path, call_extract: Invoke) -> None:
     store = FeatureStore(lab / "features.zarr")
     before = store.read("dinov2-random-demo", "e4", "r2")
     stamp = (lab / "features.zarr/dinov2-random-demo/e4/r2/zarr.json").stat().st_mtime_ns
-    result = invoke(lab, "--view", "e4", "--recording", "r2", "--overwrite", "--json")
+    result = call_extract(lab, "--view", "e4", "--recording", "r2", "--overwrite", "--json")
     assert result.exit_code == 0 and json.loads(result.stdout)["extracted"] == 1
     assert (lab / "features.zarr/dinov2-random-demo/e4/r2/zarr.json").stat().st_mtime_ns > stamp
     again = store.read("dinov2-random-demo", "e4", "r2")
@@ -142,9 +123,9 @@ def test_overwrite_gives_the_same_rows_again(lab: Path, invoke: Invoke) -> None:
     assert np.array_equal(again.timestamps, before.timestamps)
 
 
-def test_json_is_all_there_is(lab: Path, invoke: Invoke) -> None:
+def test_json_is_all_there_is(lab: Path, call_extract: Invoke) -> None:
     (lab / "videos/r2/v3.mp4").unlink()
-    result = invoke(lab, "--json", "--view", "e4", "--view", "v3")
+    result = call_extract(lab, "--json", "--view", "e4", "--view", "v3")
     assert result.exit_code == 3 and result.stderr == ""
     report = json.loads(result.stdout)
     assert report.pop("failed") == [
@@ -165,16 +146,16 @@ def test_json_is_all_there_is(lab: Path, invoke: Invoke) -> None:
     }
 
 
-def test_dry_run_says_what_it_would_do_and_does_nothing(lab: Path, invoke: Invoke) -> None:
+def test_dry_run_says_what_it_would_do_and_does_nothing(lab: Path, call_extract: Invoke) -> None:
     shutil.rmtree(lab / "features.zarr/dinov2-random-demo/e4")
     before = tree(lab)
-    result = invoke(lab, "--dry-run", "--view", "e4", "--view", "v3")
+    result = call_extract(lab, "--dry-run", "--view", "e4", "--view", "v3")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
         f"new: e4/{name}: about 20 rows, {lab}/videos/{name}/e4.mp4" for name in ("r1", "r2")
     ]
     assert result.stderr == "dinov2-random-demo: 2 to extract, 2 complete already, 0 failed\n"
-    report = json.loads(invoke(lab, "--dry-run", "--json", "--recording", "r2").stdout)
+    report = json.loads(call_extract(lab, "--dry-run", "--json", "--recording", "r2").stdout)
     assert report["to_do"] == [{"view": "e4", "recording": "r2", "state": "new", "expected_rows": 20}]
     assert (report["extracted"], report["skipped"], report["failed"]) == (0, 1, [])
     assert tree(lab) == before
@@ -183,17 +164,19 @@ def test_dry_run_says_what_it_would_do_and_does_nothing(lab: Path, invoke: Invok
 @pytest.mark.parametrize(
     "options", [("--fps", "10"), ("--fps", "10", "--dry-run"), ("--fps", "10", "--overwrite")]
 )
-def test_two_recipes_are_never_mixed(lab: Path, invoke: Invoke, options: tuple[str, ...]) -> None:
+def test_two_recipes_are_never_mixed(lab: Path, call_extract: Invoke, options: tuple[str, ...]) -> None:
     before = tree(lab)
-    result = invoke(lab, *options)
+    result = call_extract(lab, *options)
     assert result.exit_code == 1
     assert "made by another recipe (grid_fps: stored '15', now '10')" in result.stderr
     assert "give this one another name with --feature-set" in result.stderr and result.stderr.count("\n") == 1
     assert tree(lab) == before
 
 
-def test_another_feature_set_beside_it(lab: Path, invoke: Invoke) -> None:
-    result = invoke(lab, "--fps", "10", "--feature-set", "ten", "--recording", "r1", "--workers", "1", "-q")
+def test_another_feature_set_beside_it(lab: Path, call_extract: Invoke) -> None:
+    result = call_extract(
+        lab, "--fps", "10", "--feature-set", "ten", "--recording", "r1", "--workers", "1", "-q"
+    )
     assert result.exit_code == 0, result.stderr
     store = FeatureStore(lab / "features.zarr")
     assert store.feature_sets() == ["dinov2-random-demo", "ten"]
@@ -201,10 +184,10 @@ def test_another_feature_set_beside_it(lab: Path, invoke: Invoke) -> None:
     assert store.read("ten", "v3", "r1").features.shape == (11, 128)
 
 
-def test_options_beat_variables_and_variables_beat_the_file(lab: Path, invoke: Invoke) -> None:
+def test_options_beat_variables_and_variables_beat_the_file(lab: Path, call_extract: Invoke) -> None:
     shutil.rmtree(lab / "features.zarr")
     variables = {"SYNC_FPS": "native", "SYNC_BATCH_SIZE": "8", "SYNC_VIEW": "v3", "SYNC_PROJECT": str(lab)}
-    result = invoke(lab.parent, "--recording", "r1", "--batch-size", "4", "--json", **variables)
+    result = call_extract(lab.parent, "--recording", "r1", "--batch-size", "4", "--json", **variables)
     assert result.exit_code == 0 and json.loads(result.stdout)["extracted"] == 1
     store = FeatureStore(lab / "features.zarr")
     assert store.views("dinov2-random-demo") == ["v3"]
@@ -213,7 +196,7 @@ def test_options_beat_variables_and_variables_beat_the_file(lab: Path, invoke: I
 
 
 def test_bad_videos_are_listed_and_the_others_kept(
-    lab: Path, invoke: Invoke, make_video: Callable[..., Path], films: Any
+    lab: Path, call_extract: Invoke, make_video: Callable[..., Path], films: Any
 ) -> None:
     """Every kind of bad input at once; the exit status says that there was some."""
     videos = lab / "videos"
@@ -230,7 +213,7 @@ def test_bad_videos_are_listed_and_the_others_kept(
     films.copy_packets(whole, videos / "two/v3.mp4", twice=True)
     make_video(videos / "z-good/v3.mp4", count=30)
     (videos / "r1/v3.mp4").write_bytes(content)
-    result = invoke(lab, "--view", "v3")
+    result = call_extract(lab, "--view", "v3")
     assert result.exit_code == 3
     final = [line for line in result.stderr.splitlines() if line.startswith(("failed: ", "incomplete: "))]
     listed = {line.split(": ")[1]: line for line in final}
@@ -265,24 +248,24 @@ def test_bad_videos_are_listed_and_the_others_kept(
     ],
 )
 def test_wrong_usage_is_one_line_that_helps(
-    lab: Path, invoke: Invoke, arguments: list[str], message: str
+    lab: Path, call_extract: Invoke, arguments: list[str], message: str
 ) -> None:
-    result = invoke(lab, *arguments)
+    result = call_extract(lab, *arguments)
     assert result.exit_code == 1 and result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: ") and message in line
 
 
-def test_a_device_that_is_not_there(lab: Path, invoke: Invoke) -> None:
+def test_a_device_that_is_not_there(lab: Path, call_extract: Invoke) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    result = invoke(lab, "--device", "cuda")
+    result = call_extract(lab, "--device", "cuda")
     assert result.exit_code == 1 and "device 'cuda' can't be used" in result.stderr
 
 
-def test_unknown_keys_of_the_project_file(lab: Path, invoke: Invoke) -> None:
+def test_unknown_keys_of_the_project_file(lab: Path, call_extract: Invoke) -> None:
     (lab / "sync.toml").write_text(PROJECT.replace("batch_size", "batchsize"))
-    result = invoke(lab)
+    result = call_extract(lab)
     assert result.exit_code == 1 and "unknown key 'batchsize', did you mean 'batch_size'?" in result.stderr
 
 
@@ -293,7 +276,7 @@ def test_no_project(tmp_path: Path) -> None:
     assert run(tmp_path, "--no-such-option").returncode == 2
 
 
-def test_local_weights_are_taken_and_nothing_is_downloaded(lab: Path, invoke: Invoke) -> None:
+def test_local_weights_are_taken_and_nothing_is_downloaded(lab: Path, call_extract: Invoke) -> None:
     torch.manual_seed(0)
     config = Dinov2Config(
         hidden_size=48, num_hidden_layers=1, num_attention_heads=3, image_size=56, patch_size=56
@@ -301,7 +284,7 @@ def test_local_weights_are_taken_and_nothing_is_downloaded(lab: Path, invoke: In
     transformers_logging.disable_progress_bar()
     Dinov2Model(config).save_pretrained(lab / "weights")
     arguments = ["--backbone", "dinov2", "--weights", "weights", "--view", "v3", "--preset", "published"]
-    result = invoke(lab, *arguments, "--json")
+    result = call_extract(lab, *arguments, "--json")
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["extracted"] == 2
     store = FeatureStore(lab / "features.zarr")
@@ -321,20 +304,20 @@ def test_weights_that_need_a_network_say_what_to_do(lab: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("options", [(), ("--dry-run",)])
 def test_what_is_asked_for_is_checked_before_weights_are_loaded(
-    lab: Path, tmp_path: Path, invoke: Invoke, options: tuple[str, ...]
+    lab: Path, tmp_path: Path, call_extract: Invoke, options: tuple[str, ...]
 ) -> None:
     (tmp_path / "weights").mkdir()
     arguments = ["--backbone", "dinov2", "--weights", str(tmp_path / "weights"), *options]
-    assert "there is no recording 'r11'" in invoke(lab, *arguments, "--recording", "r11").stderr
+    assert "there is no recording 'r11'" in call_extract(lab, *arguments, "--recording", "r11").stderr
     shutil.rmtree(lab / "videos")
     (lab / "videos").mkdir()
-    assert "the dataset has no recordings" in invoke(lab, *arguments).stderr
+    assert "the dataset has no recordings" in call_extract(lab, *arguments).stderr
 
 
-def test_ls_lists_what_the_store_holds(lab: Path, invoke: Invoke) -> None:
+def test_ls_lists_what_the_store_holds(lab: Path, call_extract: Invoke) -> None:
     metadata = lab / "features.zarr/dinov2-random-demo/e4/r2/zarr.json"
     metadata.write_text(metadata.read_text().replace('"complete": true', '"complete": false'))
-    result = invoke(lab, "ls", "--json")
+    result = call_extract(lab, "ls", "--json")
     assert result.exit_code == 0
     report = json.loads(result.stdout)
     assert report["store"] == str(lab / "features.zarr")
@@ -354,7 +337,7 @@ def test_ls_lists_what_the_store_holds(lab: Path, invoke: Invoke) -> None:
     ]
 
 
-def test_ls_lists_what_is_damaged(lab: Path, invoke: Invoke) -> None:
+def test_ls_lists_what_is_damaged(lab: Path, call_extract: Invoke) -> None:
     views = lab / "features.zarr/dinov2-random-demo"
     times = views / "e4/r1/timestamps/c/0"
     content = bytearray(times.read_bytes())
@@ -363,38 +346,38 @@ def test_ls_lists_what_is_damaged(lab: Path, invoke: Invoke) -> None:
     (views / "e4/index.json").unlink(missing_ok=True)
     (views / "v3/r2/zarr.json").write_text("{")
     for _ in range(2):  # with and without the cache
-        result = invoke(lab, "ls", "--json")
+        result = call_extract(lab, "ls", "--json")
         assert result.exit_code == 0
         e4, v3 = json.loads(result.stdout)["views"]
         assert (e4["recordings"], e4["incomplete"], e4["damaged"]) == (1, [], ["r1"])
         assert (v3["recordings"], v3["incomplete"], v3["damaged"]) == (1, [], ["r2"])
-    assert "r1 (damaged)" in invoke(lab, "ls").stdout
-    mended = invoke(lab, "--view", "e4", "--view", "v3", "--overwrite")
+    assert "r1 (damaged)" in call_extract(lab, "ls").stdout
+    mended = call_extract(lab, "--view", "e4", "--view", "v3", "--overwrite")
     assert mended.exit_code == 0, mended.stderr
-    assert invoke(lab, "verify").stdout == "4 good, 0 incomplete, 0 damaged\n"
+    assert call_extract(lab, "verify").stdout == "4 good, 0 incomplete, 0 damaged\n"
 
 
-def test_verify_finds_a_flipped_bit(lab: Path, invoke: Invoke) -> None:
-    result = invoke(lab, "verify")
+def test_verify_finds_a_flipped_bit(lab: Path, call_extract: Invoke) -> None:
+    result = call_extract(lab, "verify")
     assert (result.exit_code, result.stdout) == (0, "4 good, 0 incomplete, 0 damaged\n")
     shard = lab / "features.zarr/dinov2-random-demo/v3/r1/features/c/0/0"
     content = bytearray(shard.read_bytes())
     content[100] ^= 1
     shard.write_bytes(content)
-    result = invoke(lab, "verify", "--view", "v3")
+    result = call_extract(lab, "verify", "--view", "v3")
     assert result.exit_code == 3
     assert result.stdout.startswith("damaged: dinov2-random-demo/v3/r1 shard 0 can't be read")
     assert result.stdout.endswith("1 good, 0 incomplete, 1 damaged\n")
-    findings = json.loads(invoke(lab, "verify", "--json").stdout)["findings"]
+    findings = json.loads(call_extract(lab, "verify", "--json").stdout)["findings"]
     assert [finding["state"] for finding in findings] == ["good", "good", "damaged", "good"]
 
 
-def test_verify_and_ls_refuse_what_is_not_there(lab: Path, invoke: Invoke) -> None:
-    assert "there is no view 'v4'; known: e4, v3" in invoke(lab, "verify", "--view", "v4").stderr
-    assert "there is no feature set 'x'" in invoke(lab, "verify", "--feature-set", "x").stderr
+def test_verify_and_ls_refuse_what_is_not_there(lab: Path, call_extract: Invoke) -> None:
+    assert "there is no view 'v4'; known: e4, v3" in call_extract(lab, "verify", "--view", "v4").stderr
+    assert "there is no feature set 'x'" in call_extract(lab, "verify", "--feature-set", "x").stderr
     shutil.rmtree(lab / "features.zarr")
     for command in ("ls", "verify"):
-        result = invoke(lab, command)
+        result = call_extract(lab, command)
         assert result.exit_code == 1 and "there is no feature store here. Make it with" in result.stderr
 
 
@@ -434,7 +417,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.usefixtures("one_thread")
 def test_killed_in_the_middle_and_started_again_gives_the_same_bytes(
-    tmp_path: Path, make_video: Callable[..., Path], invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_video: Callable[..., Path], call_extract: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders = [tmp_path / "whole", tmp_path / "killed"]
     for folder in folders:
@@ -444,7 +427,7 @@ def test_killed_in_the_middle_and_started_again_gives_the_same_bytes(
     for name, value in SMALL_SHARDS.items():
         monkeypatch.setattr(f"sync_store.layout.{name}", value)
     options = ("--view", "e4", "--fps", "native", "--batch-size", "16")
-    assert invoke(folders[0], *options).exit_code == 0
+    assert call_extract(folders[0], *options).exit_code == 0
     expected = tree(folders[0] / "features.zarr")
     assert sum("/features/c/" in name for name in expected) == 8
 
@@ -458,7 +441,7 @@ def test_killed_in_the_middle_and_started_again_gives_the_same_bytes(
     assert "Traceback" not in ended.stderr
     assert store.recordings("dinov2-random-demo", "e4") == []
 
-    result = invoke(folders[1], *options)
+    result = call_extract(folders[1], *options)
     assert result.exit_code == 0, result.stderr
     computed = int(result.stderr.split("e4/r1: ")[1].split(" rows")[0])
     assert computed <= 240 - 3 * 32

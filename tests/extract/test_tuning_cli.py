@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import os
 import shutil
 import signal
@@ -17,11 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from sync_extract.backbones.resnet_tsm import random_tsm
 from sync_extract.backbones.tsm_checkpoint import TsmInfo, read_tsm, save_tsm
-from sync_extract.cli import main
 from sync_store.reader import FeatureStore
 
 COMMAND = str(Path(sys.executable).with_name("sync-extract"))
@@ -132,23 +130,6 @@ def lab(first_run: tuple[Path, Any], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def invoke(monkeypatch: pytest.MonkeyPatch) -> Iterator[Invoke]:
-    """The command in this process: what it prints and its exit status are those of the real one."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-
-    def call(folder: Path, *arguments: str) -> Result:
-        monkeypatch.chdir(folder)
-        result = CliRunner().invoke(main, arguments)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    yield call
-    root.handlers[:], root.level = handlers, level
-
-
-@pytest.fixture
 def opened() -> Iterator[Opened]:
     """Paths that this process opens."""
     paths: Opened = []
@@ -189,14 +170,14 @@ def test_finetuning_says_what_it_takes_and_makes(first_run: tuple[Path, Any]) ->
     assert read.info.training["command"] == "finetune" and len(read.info.training["start_sha256"]) == 64
 
 
-def test_a_feature_set_of_the_result_says_what_it_was_trained_on(lab: Path, invoke: Invoke) -> None:
+def test_a_feature_set_of_the_result_says_what_it_was_trained_on(lab: Path, call_extract: Invoke) -> None:
     model = "backbones/exo/model.safetensors"
     done = run(
         lab, "--weights", model, "--feature-set", "tsm-exo", "--view", "e4", "--recording", "t1", "--json"
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["extracted"] == 1
-    assert invoke(lab, "--feature-set", "tsm-plain", "--view", "e4", "--recording", "t1").exit_code == 0
+    assert call_extract(lab, "--feature-set", "tsm-plain", "--view", "e4", "--recording", "t1").exit_code == 0
     sets = {name: FeatureStore(lab / "features.zarr").feature_set(name) for name in ("tsm-exo", "tsm-plain")}
     assert sets["tsm-exo"]["trained_on"] == [
         "fine-grained labels of 2 recordings of the split train, view v3"
@@ -225,10 +206,10 @@ def test_a_killed_finetuning_ends_as_an_uninterrupted_one(
     assert tree(made) == tree(first_run[0] / "backbones/exo")
 
 
-def test_what_is_done_is_not_done_again(lab: Path, invoke: Invoke) -> None:
+def test_what_is_done_is_not_done_again(lab: Path, call_extract: Invoke) -> None:
     before = tree(lab)
     (lab / "backbones/exo/checkpoint.safetensors").write_bytes(b"left by a kill at the very end")
-    result = invoke(lab, "finetune", "exo", "--json", "--workers", "1")
+    result = call_extract(lab, "finetune", "exo", "--json", "--workers", "1")
     assert (result.exit_code, result.stderr) == (0, "")
     report = json.loads(result.stdout)
     assert report["model"] == str(lab / "backbones/exo/model.safetensors") and report["name"] == "exo"
@@ -237,7 +218,7 @@ def test_what_is_done_is_not_done_again(lab: Path, invoke: Invoke) -> None:
     assert tree(lab) == before
 
 
-def test_other_settings_are_refused_and_overwrite_begins_anew(lab: Path, invoke: Invoke) -> None:
+def test_other_settings_are_refused_and_overwrite_begins_anew(lab: Path, call_extract: Invoke) -> None:
     before = tree(lab)
     for option, value, message in [
         (
@@ -247,15 +228,15 @@ def test_other_settings_are_refused_and_overwrite_begins_anew(lab: Path, invoke:
         ),
         ("--views", "e4", "was trained with settings.views = ['exo'], now ['e4']. Choose another name, or"),
     ]:
-        result = invoke(lab, "finetune", "exo", option, value)
+        result = call_extract(lab, "finetune", "exo", option, value)
         assert result.exit_code == 1 and result.stderr.count("\n") == 1
         assert message in result.stderr
         assert tree(lab) == before
     shutil.move(lab / "actions/r1.csv", lab / "elsewhere.csv")
     (lab / "actions/r1.csv").write_text("start_seconds,stop_seconds,label\n0,1,put\n1,1.5,take\n")
-    assert "was trained with actions = " in invoke(lab, "finetune", "exo").stderr
+    assert "was trained with actions = " in call_extract(lab, "finetune", "exo").stderr
     shutil.move(lab / "elsewhere.csv", lab / "actions/r1.csv")
-    result = invoke(
+    result = call_extract(
         lab, "finetune", "exo", "--overwrite", "--epochs", "1", "--views", "both", "--scratch", "fast"
     )
     assert result.exit_code == 0, result.stderr
@@ -266,8 +247,8 @@ def test_other_settings_are_refused_and_overwrite_begins_anew(lab: Path, invoke:
     assert json.loads((lab / "backbones/exo/result.json").read_text())["uncovered_clips"] == 2
 
 
-def test_labels_of_other_splits_are_never_opened(lab: Path, invoke: Invoke, opened: Opened) -> None:
-    result = invoke(lab, "finetune", "again", "--epochs", "1")
+def test_labels_of_other_splits_are_never_opened(lab: Path, call_extract: Invoke, opened: Opened) -> None:
+    result = call_extract(lab, "finetune", "again", "--epochs", "1")
     assert result.exit_code == 0, result.stderr
     read = {Path(path).name for path in opened if Path(path).parent.name in ("actions", "labels")}
     assert read == {"r1.csv", "r2.csv"}
@@ -277,10 +258,10 @@ def test_labels_of_other_splits_are_never_opened(lab: Path, invoke: Invoke, open
 # Distillation
 
 
-def test_distillation_reads_no_label(lab: Path, invoke: Invoke, opened: Opened) -> None:
+def test_distillation_reads_no_label(lab: Path, call_extract: Invoke, opened: Opened) -> None:
     """Labels of the adaptation split are rubbish, and none is opened."""
     start = lab / "backbones/exo/model.safetensors"
-    result = invoke(lab, "distill", "pairs", "--weights", str(start))
+    result = call_extract(lab, "distill", "pairs", "--weights", str(start))
     assert result.exit_code == 0, result.stderr
     assert {Path(path).parent.name for path in opened}.isdisjoint({"actions", "labels"})
     assert not any(path.endswith("train.txt") or "r1" in path for path in opened)
@@ -299,13 +280,13 @@ def test_distillation_reads_no_label(lab: Path, invoke: Invoke, opened: Opened) 
 
 
 def test_a_killed_distillation_ends_as_an_uninterrupted_one(
-    lab: Path, tmp_path: Path, invoke: Invoke
+    lab: Path, tmp_path: Path, call_extract: Invoke
 ) -> None:
     other = shutil.copytree(lab, tmp_path / "other")
     command = ("distill", "pairs", "--weights", "backbones/exo/model.safetensors")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the processes have: sums depend on it
-    assert invoke(lab, *command).exit_code == 0
+    assert call_extract(lab, *command).exit_code == 0
     torch.set_num_threads(threads)
     kill_when(other, (other / "backbones/pairs/journal.jsonl").exists, *command)
     done = run(other, *command)
@@ -316,9 +297,9 @@ def test_a_killed_distillation_ends_as_an_uninterrupted_one(
 # What can't be done
 
 
-def test_messages(lab: Path, invoke: Invoke) -> None:
+def test_messages(lab: Path, call_extract: Invoke) -> None:
     def refused(*arguments: str) -> str:
-        result = invoke(lab, *arguments)
+        result = call_extract(lab, *arguments)
         assert result.exit_code == 1 and result.stderr.count("\n") == 1, result.stderr
         return result.stderr
 
@@ -367,16 +348,16 @@ def test_messages(lab: Path, invoke: Invoke) -> None:
     assert "recording a1, view e4: no video; expected" in refused("distill", "x")
 
 
-def test_messages_about_time(lab: Path, invoke: Invoke) -> None:
+def test_messages_about_time(lab: Path, call_extract: Invoke) -> None:
     toml = (lab / "sync.toml").read_text()
     (lab / "sync.toml").write_text(toml.replace("offset_seconds = 0.2", "offset_seconds = 500"))
-    result = invoke(lab, "distill", "x")
+    result = call_extract(lab, "distill", "x")
     assert result.exit_code == 1
     assert (
         "recording a1: v3 from 0.000 to 2.000 s and e4 from 500.100 to 501.900 s have no 0.5 s in common. Check "
         "offset_seconds and clock"
     ) in result.stderr
-    result = invoke(lab, "finetune", "x", "--views", "e4")
+    result = call_extract(lab, "finetune", "x", "--views", "e4")
     assert result.exit_code == 1
     assert "lies within its videos. Check offset_seconds and clock" in result.stderr
 
@@ -409,16 +390,16 @@ def test_messages_about_time(lab: Path, invoke: Invoke) -> None:
     ],
 )
 def test_settings_that_make_no_sense(
-    films_and_labels: Path, tmp_path: Path, invoke: Invoke, section: str, line: str, message: str
+    films_and_labels: Path, tmp_path: Path, call_extract: Invoke, section: str, line: str, message: str
 ) -> None:
     (tmp_path / "sync.toml").write_text(
         f'[dataset]\nroot = "{films_and_labels}"\n[views.v3]\nkind = "exo"\n[extract.{section}]\n{line}\n'
     )
-    result = invoke(tmp_path, section, "x")
+    result = call_extract(tmp_path, section, "x")
     assert result.exit_code == 1 and message in result.stderr and result.stderr.count("\n") == 1
 
 
-def test_exo_ego_and_both_stand_for_views(lab: Path, invoke: Invoke) -> None:
+def test_exo_ego_and_both_stand_for_views(lab: Path, call_extract: Invoke) -> None:
     """Told by the inputs that a refusal compares with."""
     for views, expected in [
         (("ego",), ["e4"]),
@@ -430,19 +411,19 @@ def test_exo_ego_and_both_stand_for_views(lab: Path, invoke: Invoke) -> None:
         begun = lab / "backbones" / name / ".inputs.json.1a2b.partial"  # killed within its very first write
         begun.parent.mkdir()
         begun.touch()
-        result = invoke(lab, "finetune", name, *arguments, "--epochs", "1", "--json")
+        result = call_extract(lab, "finetune", name, *arguments, "--epochs", "1", "--json")
         assert not begun.exists()
         assert result.exit_code == 0, result.stderr
         assert json.loads((lab / "backbones" / name / "inputs.json").read_text())["views"] == expected
 
 
-def test_the_preset_is_part_of_the_way_to_extract(lab: Path, invoke: Invoke, tmp_path: Path) -> None:
+def test_the_preset_is_part_of_the_way_to_extract(lab: Path, call_extract: Invoke, tmp_path: Path) -> None:
     save_tsm(lab / "start.safetensors", random_tsm(width=8, shift="window8", seed=4), TsmInfo(trained_on=()))
     shutil.move(lab, tmp_path / "my lab")
     toml = tmp_path / "my lab/sync.toml"
     toml.write_text(toml.read_text() + 'preset = "epic"\n')
     arguments = ("--weights", "start.safetensors", "--backbone", "tsm", "--epochs", "1", "--batch-size", "1")
-    result = invoke(tmp_path / "my lab", "distill", "x", *arguments)
+    result = call_extract(tmp_path / "my lab", "distill", "x", *arguments)
     assert result.exit_code == 0, result.stderr
     model = tmp_path / "my lab/backbones/x/model.safetensors"
     assert result.stderr.splitlines()[-1] == (
@@ -450,10 +431,10 @@ def test_the_preset_is_part_of_the_way_to_extract(lab: Path, invoke: Invoke, tmp
     )
 
 
-def test_a_start_of_ones_own_is_carried_on(lab: Path, invoke: Invoke) -> None:
+def test_a_start_of_ones_own_is_carried_on(lab: Path, call_extract: Invoke) -> None:
     module = random_tsm(width=8, shift="window8", seed=4)
     save_tsm(lab / "start.safetensors", module, TsmInfo(trained_on=("kitchens",)))
-    result = invoke(lab, "finetune", "own", "--weights", "start.safetensors", "--epochs", "1", "--json")
+    result = call_extract(lab, "finetune", "own", "--weights", "start.safetensors", "--epochs", "1", "--json")
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["trained_on"][0] == "kitchens"
     read = read_tsm(lab / "backbones/own/model.safetensors")

@@ -38,9 +38,8 @@ def stage_settings(setting: Setting, stage: str) -> dict[str, Any]:
         "windowing": asdict(setting.windowing),
         "precision": setting.precision,
     }
-    if (
-        config.ensemble_weights != EQUAL_WEIGHTS
-    ):  # left out else: runs from before there was a choice stay valid
+    # Equal weights aren't named: runs from before there was a choice stay valid.
+    if config.ensemble_weights != EQUAL_WEIGHTS:
         settings["ensemble_weights"] = config.ensemble_weights
     if stage in SUPERVISED:
         return settings | {"standardize": config.standardize}

@@ -1,7 +1,8 @@
 """What a run is made from: views, splits, classes, features."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import combinations
 from typing import Any
 
@@ -98,13 +99,19 @@ class Setting:
                 )
         return splits
 
-    def training_recordings(self, view: str) -> list[str]:
-        """Recordings of the training split to learn from in a view.
+    @cached_property
+    def training_recordings(self) -> Callable[[str], list[str]]:
+        """Recordings of the training split to learn from, by view.
+
+        Looked up once, so that what is extracted in the meantime doesn't change the data of a run half-way.
 
         Those are left out that have no features because the dataset has no such video of them, though it has of
         others (five recordings of Assembly101 were filmed without e4), and any without features if the config says
         `skip_missing`; as long as any are left.
         """
+        return cache(self._training_recordings)
+
+    def _training_recordings(self, view: str) -> list[str]:
         train, stored = self.splits["train"], self.source_of(view).complete_recordings(view)
         missing = [name for name in train if name not in stored]
         absent = {*missing} if self.config.skip_missing else self._absent(missing, view)
