@@ -91,7 +91,7 @@ def split(
     if lacking := notes["train_without_ego"]:
         click.echo(
             f"warning: {len(lacking)} of train have no view {views['ego']}: {some_of(lacking)}. The ego oracle "
-            "needs it: train the other methods, or delete these lines of train.txt",
+            "learns without them",
             err=True,
         )
     if as_json:

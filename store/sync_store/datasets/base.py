@@ -58,6 +58,15 @@ def open_root(project: Project) -> Path:
     return project.dataset_root
 
 
+def actions_of(segments: Segments, background: tuple[str, ...]) -> list[Action]:
+    """Segments as actions, without those of background classes."""
+    return [
+        Action(start_ns=int(start_ns), stop_ns=int(stop_ns), label=label)
+        for start_ns, stop_ns, label in zip(segments.start_ns, segments.stop_ns, segments.labels, strict=True)
+        if label not in background
+    ]
+
+
 class Dataset(Protocol):
     """The files of one dataset. Nothing is read before it is asked for: labels in particular."""
 

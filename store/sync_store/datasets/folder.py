@@ -17,7 +17,7 @@ from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
-from sync_store.datasets.base import Action, LabeledSequence, VideoSource, open_root
+from sync_store.datasets.base import Action, LabeledSequence, VideoSource, actions_of, open_root
 from sync_store.errors import DatasetError, VideoError
 from sync_store.labels import parse_decimal, read_frames, read_segments, segments_of_frames
 from sync_store.names import check_name
@@ -100,14 +100,7 @@ class FolderDataset:
         path = self._root / "actions" / f"{recording}.csv"
         of_labels = [sequence.segments for sequence in self.labeled(recording)]
         found = [read_segments(path)] if path.exists() else of_labels
-        return [
-            Action(start_ns=int(start_ns), stop_ns=int(stop_ns), label=label)
-            for segments in found
-            for start_ns, stop_ns, label in zip(
-                segments.start_ns, segments.stop_ns, segments.labels, strict=True
-            )
-            if label not in self.background
-        ]
+        return [action for segments in found for action in actions_of(segments, self.background)]
 
     def action_classes(self) -> tuple[str, ...] | None:
         """None: the classes are those that occur."""

@@ -11,7 +11,7 @@ Rows and labels are counted from the video's first frame. Videos aren't part of 
 import re
 from functools import cached_property
 
-from sync_store.datasets.base import Action, LabeledSequence, VideoSource, open_root
+from sync_store.datasets.base import Action, LabeledSequence, VideoSource, actions_of, open_root
 from sync_store.errors import DatasetError, NoVideoError
 from sync_store.labels import read_frames, segments_of_frames
 from sync_store.names import check_name
@@ -67,12 +67,9 @@ class FramesDataset:
     def actions(self, recording: str) -> list[Action]:
         """The segments of the labels."""
         return [
-            Action(start_ns=int(start_ns), stop_ns=int(stop_ns), label=label)
+            action
             for sequence in self.labeled(recording)
-            for start_ns, stop_ns, label in zip(
-                sequence.segments.start_ns, sequence.segments.stop_ns, sequence.segments.labels, strict=True
-            )
-            if label not in self.background
+            for action in actions_of(sequence.segments, self.background)
         ]
 
     def action_classes(self) -> tuple[str, ...] | None:
