@@ -9,7 +9,7 @@ from sync_demo.plan import EGO_VIEW, VIEWS
 from sync_demo.project import project_text
 from sync_extract.cli import read_config
 from sync_store.project import load_project
-from sync_train.cli import read_config as read_train_config
+from sync_train.request import read_config as read_train_config
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from sync_store.labels import Segments, segments_to_csv
 from sync_store.layout import FeatureSet
 from sync_store.project import load_project
 from sync_store.writer import RecordingWriter
-from sync_train.cli import read_config, train
 from sync_train.config import TrainConfig
+from sync_train.request import read_config, train
 
 CLASSES = ("attach", "inspect", "screw")
 FEATURE_DIM = 16

@@ -1,76 +1,16 @@
 """The command `sync-train`."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from sync_store.atomic import write_json
-from sync_store.config import from_table
-from sync_store.console import (
-    SyncGroup,
-    given,
-    json_option,
-    print_json,
-    project_option,
-    set_up_logging,
-)
-from sync_store.errors import ProjectError, TrainingError
-from sync_store.names import check_name
+from sync_store.console import SyncGroup, given, set_up_logging
 from sync_store.predictions import METHODS
-from sync_store.project import Project, load_project
-from sync_train.config import TrainConfig
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What the command line asks for."""
-
-    project_path: Path | None
-    overrides: Mapping[str, Any]
-    """Fields of `TrainConfig` that were given."""
-    overwrite: bool
-    quiet: bool
-    as_json: bool
-
-
-def run_options(function: Function) -> Function:
-    """Add what every way to train has."""
-    for option in reversed(
-        (
-            project_option,
-            click.option("--run", help="Name of the run."),
-            click.option(
-                "--seed",
-                "seeds",
-                multiple=True,
-                type=click.IntRange(min=0),
-                envvar="SYNC_SEED",
-                help="Seed; repeat for several.",
-            ),
-            click.option(
-                "--feature-set",
-                help="Features to learn from [default: those that [extract] names, else the store's only ones].",
-            ),
-            click.option("--exo", help="Source view [default: the first exo view]."),
-            click.option(
-                "--skip-missing",
-                is_flag=True,
-                help="Leave training recordings without features out, instead of stopping.",
-            ),
-            click.option("--device", help="auto, cpu, cuda, cuda:1 …"),
-            click.option("--overwrite", is_flag=True, help="Train anew what is there already."),
-            click.option("--quiet", "-q", is_flag=True, help="No progress."),
-            json_option,
-        )
-    ):
-        function = option(function)
-    return function
+from sync_store.project import load_project
+from sync_train.commands.teacher import teacher
+from sync_train.request import Request, carry_out, read_config, run_options
 
 
 @click.group(
@@ -122,100 +62,4 @@ def main(
         ctx.obj = request
 
 
-@main.command()
-@run_options
-@click.option(
-    "--train-split", envvar="SYNC_TRAIN_SPLIT", help="Split to learn from [default: [train.splits] train]."
-)
-@click.option(
-    "--test-split", envvar="SYNC_TEST_SPLIT", help="Split to predict [default: [train.splits] test]."
-)
-@click.pass_context
-def teacher(
-    ctx: click.Context,
-    /,
-    project_path: Path | None,
-    overwrite: bool,
-    quiet: bool,
-    as_json: bool,
-    train_split: str | None,
-    test_split: str | None,
-    **options: Any,
-) -> None:
-    """Train the teacher alone, and predict the test split of the same view: the row exo-oracle.
-
-    An ordinary trainer of temporal action segmentation. It needs one view, and neither an ego view nor pairs.
-    """
-    before: Request = ctx.obj  # has the SYNC_* variables too, so only what was typed after goes before it
-    typed = {
-        name: value
-        for name, value in {"project_path": project_path, **options}.items()
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    }
-    request = Request(
-        project_path=typed.pop("project_path", before.project_path),
-        overrides={**before.overrides, **typed, "methods": ("exo-oracle",)},
-        overwrite=overwrite or before.overwrite,
-        quiet=quiet or before.quiet,
-        as_json=as_json or before.as_json,
-    )
-    project = load_project(request.project_path)
-    config = read_config(project, request.overrides)
-    given_splits = {"train": train_split, "test": test_split}
-    splits = replace(config.splits, **{k: name for k, name in given_splits.items() if name is not None})
-    carry_out(request, project, replace(config, splits=splits))
-
-
-def carry_out(request: Request, project: Project, config: TrainConfig) -> None:
-    """Train as asked, and say what was made."""
-    done = train(project, config, overwrite=request.overwrite, quiet=request.quiet or request.as_json)
-    if request.as_json:
-        print_json({"run": config.run, "seeds": {str(seed): str(folder) for seed, folder in done.items()}})
-    elif not request.quiet:
-        seeds = ", ".join(map(str, config.seeds))
-        click.echo(f"run {config.run}, seeds {seeds}: {project.runs_path / config.run}", err=True)
-        click.echo("Score it with: sync-eval", err=True)
-
-
-def read_config(project: Project, overrides: Mapping[str, Any]) -> TrainConfig:
-    """Settings of a project's [train] section under overriding options."""
-    config = from_table(TrainConfig, project.stage("train"), f"{project.file} [train]")
-    try:
-        config = replace(config, **overrides)
-    except ValueError as error:
-        raise ProjectError(str(error)) from None
-    check_name("run", config.run, ProjectError)
-    return config
-
-
-def train(project: Project, config: TrainConfig, *, overwrite: bool, quiet: bool) -> dict[int, Path]:
-    """Run everything that the config names.
-
-    Returns:
-        The folder of each seed.
-    """
-    from sync_train.progress import show_progress
-    from sync_train.readiness import check_setting
-    from sync_train.run import SeedRun
-    from sync_train.setting import make_setting
-
-    setting = make_setting(project, config)
-    check_setting(setting)
-    folders = {seed: project.runs_path / config.run / f"seed-{seed}" for seed in config.seeds}
-    with show_progress(quiet=quiet) as watcher:
-        for seed, folder in folders.items():
-            seed_run = SeedRun(setting, folder, seed, watcher)
-            if overwrite:
-                seed_run.delete(config.methods)
-            _for_each(config.methods, seed_run.check)
-            write_json(folder / "config.json", asdict(config))
-            _for_each(config.methods, seed_run.predict)
-    return folders
-
-
-def _for_each(methods: Iterable[str], do: Callable[[str], None]) -> None:
-    for method in methods:
-        try:
-            do(method)
-        except TrainingError as error:
-            raise TrainingError(f"{method}: {error}") from None
+main.add_command(teacher)

@@ -1,0 +1,1 @@
+"""Subcommands of `sync-train`, one a file."""
