@@ -31,6 +31,8 @@ COPY store store
 COPY extract extract
 COPY train train
 COPY evaluate evaluate
+COPY experiments experiments
+COPY predict predict
 COPY demo demo
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 

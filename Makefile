@@ -49,6 +49,7 @@ bench: $(READY) ## Measure speed; results go to benchmarks/results
 	$(BIN)/python -m benchmarks.extraction
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.teacher_epoch
+	$(BIN)/python -m benchmarks.sdtw
 
 clean: ## Delete the environment, caches and demo-output
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-output

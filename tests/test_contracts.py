@@ -41,6 +41,7 @@ def test_import_contracts() -> None:
         ("sync_store", ("torch", *VIDEO)),
         ("sync_eval", ("torch", *VIDEO)),
         ("sync_train", VIDEO),
+        ("sync_predict", ("torch", *VIDEO)),
     ],
 )
 def test_every_module_imports_without(package: str, blocked: tuple[str, ...]) -> None:

@@ -119,7 +119,7 @@ def _write_tables(folder: Path, settings: Settings, plans: Sequence[RecordingPla
         ),
     )
     if not (folder / "sync.toml").exists():  # from then on it is the user's
-        _write(folder / "sync.toml", project_text())
+        _write(folder / "sync.toml", project_text(settings.size))
 
 
 def _render_all(folder: Path, settings: Settings, indices: Sequence[int], workers: int) -> Iterable[str]:

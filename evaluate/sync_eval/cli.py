@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
+from sync_eval.commands.compare import compare
 from sync_eval.commands.plot import plot
+from sync_eval.commands.report import report
 from sync_eval.commands.score import score
 from sync_eval.commands.table import table
 from sync_store.console import SyncGroup, project_option, set_up_logging
@@ -41,5 +43,5 @@ def main(ctx: click.Context, /, project_path: Path | None) -> None:
     ctx.obj = project_path
 
 
-for command in (table, plot, score):
+for command in (table, compare, plot, report, score):
     main.add_command(command)

@@ -7,6 +7,9 @@ Protocol = Literal["masked", "published-concat"]
 
 PROTOCOLS: tuple[Protocol, ...] = ("masked", "published-concat")
 
+METRICS = ("edit", "f1_10", "f1_25", "f1_50", "mof")
+"""Metrics of Table 1 in its order, as `sync_eval.metrics.Scores` names them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:

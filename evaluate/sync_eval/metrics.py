@@ -100,7 +100,7 @@ class Counts:
         if not self.num_sequences:
             raise ValueError("there are no scores of no sequences")
         f1_10, f1_25, f1_50 = (
-            _f1(hits, self.num_predicted_segments, self.num_true_segments) for hits in self.num_hits
+            f1_score(hits, self.num_predicted_segments, self.num_true_segments) for hits in self.num_hits
         )
         f1_10_mean, f1_25_mean, f1_50_mean = (total / self.num_sequences for total in self.f1_sum)
         return Scores(
@@ -139,7 +139,7 @@ def count(predicted_T: Int64s, true_T: Int64s, background: Collection[int] = ())
     scored = true_T >= 0
     predicted_T = np.where(scored, predicted_T, -1)
     predicted, true = find_runs(predicted_T, background), find_runs(true_T, background)
-    hits_10, hits_25, hits_50 = _count_hits(predicted, true)
+    hits_10, hits_25, hits_50 = map(len, find_hits(predicted, true))
     return Counts(
         num_sequences=1,
         num_frames=int(scored.sum()),
@@ -166,8 +166,8 @@ def edit_score(predicted: Runs, true: Runs) -> float:
     return (1 - distance / longer) * 100
 
 
-def _count_hits(predicted: Runs, true: Runs) -> tuple[int, int, int]:
-    """Number of true segments that are hit, at each of `THRESHOLDS`.
+def find_hits(predicted: Runs, true: Runs) -> tuple[Int64s, Int64s, Int64s]:
+    """Indices of the true segments that are hit, at each of `THRESHOLDS`.
 
     Each prediction has one best true segment, whatever the threshold, and of several good ones with the same
     best the first is the hit. So the hits are the distinct best segments of the good predictions.
@@ -181,16 +181,16 @@ def _count_hits(predicted: Runs, true: Runs) -> tuple[int, int, int]:
         iou = shared / spanned * (predicted.class_ids == true.class_ids[index])
         better = iou > best_iou
         best_iou[better], best[better] = iou[better], index
-    at_10, at_25, at_50 = (len(np.unique(best[best_iou >= threshold])) for threshold in THRESHOLDS)
+    at_10, at_25, at_50 = (np.unique(best[best_iou >= threshold]) for threshold in THRESHOLDS)
     return at_10, at_25, at_50
 
 
 def _own_f1(num_hits: int, predicted: Runs, true: Runs) -> float:
     nothing_to_find = not len(predicted) and not len(true)
-    return 100.0 if nothing_to_find else _f1(num_hits, len(predicted), len(true))
+    return 100.0 if nothing_to_find else f1_score(num_hits, len(predicted), len(true))
 
 
-def _f1(num_hits: int, num_predicted: int, num_true: int) -> float:
+def f1_score(num_hits: int, num_predicted: int, num_true: int) -> float:
     """F1 in percent, in the published order of floating-point operations."""
     if not num_hits:
         return 0.0

@@ -80,14 +80,21 @@ def bars_of(groups: Sequence[Group], dataset: Dataset, recording: str) -> list[B
         splits = ", ".join(sorted({group.info.split for group in groups}))
         raise DatasetError(f"recording {recording} wasn't predicted; the runs predicted the split {splits}")
     bars = [Bar(name="ground truth", segments=labeled)] if labeled else []
-    rest = [(group.info.view, group.features, group.run, group.info.split) for group in tested]
-    varies = [len(set(values)) > 1 for values in zip(*rest, strict=True)]
-    for group, values in zip(tested, rest, strict=True):
-        words = [group.info.method, *compress(values, varies)]
-        bars.append(Bar(name=", ".join(words), segments=(group.sets[0].read(recording),)))
+    for group, name in zip(tested, names_of(tested), strict=True):
+        bars.append(Bar(name=name, segments=(group.sets[0].read(recording),)))
     if not any(len(segments) for bar in bars for segments in bar.segments):
         raise DatasetError(f"recording {recording}: there is nothing to draw, neither labels nor predictions")
     return bars
+
+
+def names_of(groups: Sequence[Group]) -> list[str]:
+    """A name for each group: its method, and what else tells it from the others."""
+    rest = [(group.info.view, group.features, group.run, group.info.split) for group in groups]
+    varies = [len(set(values)) > 1 for values in zip(*rest, strict=True)]
+    return [
+        ", ".join([group.info.method, *compress(values, varies)])
+        for group, values in zip(groups, rest, strict=True)
+    ]
 
 
 def _recordings_of(group: Group, dataset: Dataset) -> set[str]:

@@ -23,6 +23,18 @@ SELECTED_ON_TEST = "published-test-ego"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a row's numbers come from, as far as it says whether they are of unseen data."""
+
+    features: str
+    """Feature set, or the teacher's → the other's."""
+    trained_on: tuple[str, ...]
+    """What the backbone itself was trained on."""
+    selected_on_test: bool
+    """Whether the labels of the test split chose an epoch of any stage."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Group:
     """Prediction sets that differ in their seed alone, in order of it."""
 
@@ -60,6 +72,13 @@ class Group:
     def selected_on_test(self) -> bool:
         """Whether the labels of the test split chose an epoch of any stage."""
         return SELECTED_ON_TEST in self.selection
+
+    @property
+    def origin(self) -> Origin:
+        """Where its numbers come from."""
+        return Origin(
+            features=self.features, trained_on=self.trained_on, selected_on_test=self.selected_on_test
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,14 +128,19 @@ def find_groups(folders: Sequence[Path]) -> list[Group]:
     for folder, each in below.values():
         run, *rest = _key(each.info)
         sets[f"{run} ({folder})" if run in ambiguous else run, *rest].append(each)
-    made = [
-        Group(run=key[0], sets=tuple(sorted(of_key, key=lambda each: each.info.seed)))
-        for key, of_key in sets.items()
-    ]
-    for group in made:
-        _check_seeds(group)
-        _check_settings(group)
-    return sorted(made, key=_table_order)
+    return sorted((make_group(run, of_key) for (run, *_), of_key in sets.items()), key=_table_order)
+
+
+def make_group(run: str, sets: Iterable[PredictionSet]) -> Group:
+    """Group seeds of one method.
+
+    Raises:
+        DatasetError: If one seed is there twice, or seeds were trained otherwise.
+    """
+    group = Group(run=run, sets=tuple(sorted(sets, key=lambda each: each.info.seed)))
+    _check_seeds(group)
+    _check_settings(group)
+    return group
 
 
 def score_groups(groups: Iterable[Group], truths: Mapping[str, Truth], protocol: Protocol) -> list[Row]:
@@ -140,9 +164,12 @@ def _key(info: PredictionInfo) -> tuple[str, str, str, str, str]:
 
 
 def _features(info: PredictionInfo) -> str:
-    if info.teacher_feature_set is None:
-        return info.feature_set
-    return f"{info.teacher_feature_set} → {info.feature_set}"
+    return named_features(info.teacher_feature_set or info.feature_set, info.feature_set)
+
+
+def named_features(teacher: str, student: str) -> str:
+    """The features of a row, as tables show them."""
+    return student if teacher == student else f"{teacher} → {student}"
 
 
 def _check_seeds(group: Group) -> None:

@@ -142,17 +142,39 @@ def count_sequence(
     prediction of a background class is wrong, and a gap. Unsegmented classes are right or wrong as all others,
     and gaps.
     """
-    segments = true.sequence.segments
-    names = first_seen((*segments.labels, *predicted.labels))
-    unscored = [index for index, name in enumerate(names) if name in background]
+    names = first_seen((*true.sequence.segments.labels, *predicted.labels))
+    predicted_T, true_T = frame_classes(predicted, true, names, background, protocol)
     gaps = [index for index, name in enumerate(names) if name in (*background, *unsegmented)]
-    true_T = segments.classes_at(true.times_ns, names)
+    return count(predicted_T, true_T, gaps)
+
+
+def frame_classes(
+    predicted: Segments,
+    true: TrueSequence,
+    names: Sequence[str],
+    background: tuple[str, ...],
+    protocol: Protocol,
+) -> tuple[Int64s, Int64s]:
+    """Class of each frame of a sequence on both sides, as `sync_eval.metrics.count` takes them.
+
+    Args:
+        predicted: Segments of the sequence's recording.
+        true: The sequence.
+        names: Classes in order of their ids, at least those of both sides.
+        background: Classes whose frames aren't scored.
+        protocol: See `EvaluateConfig.protocol`.
+
+    Returns:
+        int64 (T,) predicted and int64 (T,) true ids; -1 where nothing is predicted, or isn't scored.
+    """
+    unscored = [index for index, name in enumerate(names) if name in background]
+    true_T = true.sequence.segments.classes_at(true.times_ns, names)
     true_T[np.isin(true_T, unscored)] = UNLABELED
     predicted_T = predicted.classes_at(true.times_ns, names)
     if protocol == "published-concat":
         kept = true_T != UNLABELED
         true_T, predicted_T = true_T[kept], predicted_T[kept]
-    return count(predicted_T, true_T, gaps)
+    return predicted_T, true_T
 
 
 def _unknown_classes(names: Sequence[str], sequences: Sequence[TrueSequence], dataset: Dataset) -> list[str]:

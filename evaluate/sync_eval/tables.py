@@ -1,24 +1,18 @@
-"""Result tables like the paper's Table 1: text, Markdown, CSV and JSON.
+"""Result tables like the paper's Table 1: a layout for readers, CSV and JSON.
 
-Text and Markdown leave out what is equal in all rows and say it below; CSV and JSON hold everything.
+The layout leaves out what is equal in all rows and says it below; CSV and JSON hold everything.
 """
 
 import csv
 import io
 import json
-import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
-
-from sync_eval.runs import ORACLES, SELECTED_ON_TEST, Row
+from sync_eval.runs import ORACLES, SELECTED_ON_TEST, Origin, Row
+from sync_eval.table_forms import Layout
 from sync_store.labels import first_seen
 
 COLUMNS = {"edit": "Edit", "f1_10": "F1@10", "f1_25": "F1@25", "f1_50": "F1@50", "mof": "MoF"}
@@ -31,56 +25,6 @@ _DAGGER = "†"
 """Marks a backbone that was trained on data of the benchmark."""
 _DOUBLE_DAGGER = "‡"
 """Marks a model that was selected on test data."""
-_MARKDOWN = re.compile(r"([\\|<\[\]*`])")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Layout:
-    """A table as headings and cells, without a file form."""
-
-    headings: tuple[str, ...]
-    num_names: int
-    """Columns before the numbers."""
-    cells: tuple[tuple[str, ...], ...]
-    block_ends: tuple[bool, ...]
-    """For each row, whether a line follows it."""
-    footnotes: tuple[str, ...]
-
-
-def to_text(rows: Sequence[Row], protocol: str, width: int | None = None) -> str:
-    """A table for terminals and plain text.
-
-    Args:
-        rows: In the order they shall have.
-        protocol: What was scored, for the footnotes.
-        width: Columns of the terminal; by default the table is as wide as it needs to be.
-    """
-    layout = _lay_out(rows, protocol)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for index, heading in enumerate(layout.headings):
-        if index < layout.num_names:
-            table.add_column(Text(heading), overflow="fold", no_wrap=True)
-        else:
-            table.add_column(Text(heading), overflow="fold", justify="right", min_width=len(heading))
-    for cells, block_end in zip(layout.cells, layout.block_ends, strict=True):
-        # Text, not str: names such as "[red]" are shown as they are
-        table.add_row(*map(Text, cells), end_section=block_end)
-    out = io.StringIO()
-    console = Console(file=out, width=10_000, color_system=None)
-    if width is None:
-        width = Measurement.get(console, console.options, table).maximum
-    console.print(table, width=width)
-    lines = [line.rstrip() for line in out.getvalue().splitlines()]
-    return "\n".join([*lines, "", *layout.footnotes]) + "\n"
-
-
-def to_markdown(rows: Sequence[Row], protocol: str) -> str:
-    """A GitHub-flavoured Markdown table, names escaped."""
-    layout = _lay_out(rows, protocol)
-    rule = ["---" if index < layout.num_names else "---:" for index in range(len(layout.headings))]
-    lines = [layout.headings, rule, *([_escaped(cell) for cell in cells] for cells in layout.cells)]
-    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    return table + "".join(f"\n{_escaped(note)}\n" for note in layout.footnotes)
 
 
 def to_csv(rows: Sequence[Row], protocol: str) -> str:
@@ -140,9 +84,10 @@ def _row_table(row: Row) -> dict[str, Any]:
     }
 
 
-def _lay_out(rows: Sequence[Row], protocol: str) -> _Layout:
+def lay_out(rows: Sequence[Row], protocol: str) -> Layout:
+    """What every form for readers shows; columns that are equal in all rows are said in a footnote."""
     columns = {
-        "method": [f"{row.group.info.method}{_marks(row)}" for row in rows],
+        "method": [f"{row.group.info.method}{daggers_of(row.group.origin)}" for row in rows],
         "run": [row.group.run for row in rows],
         "features": [row.group.features for row in rows],
         "view": [row.group.info.view for row in rows],
@@ -153,7 +98,7 @@ def _lay_out(rows: Sequence[Row], protocol: str) -> _Layout:
     shared = [name for name in optional if len(set(columns[name])) == 1]
     shown = [name for name in columns if name not in shared]
     numbers = [[*(_number(row, metric) for metric in COLUMNS), f"{row.mean('coverage'):.1%}"] for row in rows]
-    return _Layout(
+    return Layout(
         headings=(*shown, *COLUMNS.values(), "coverage"),
         num_names=len(shown),
         cells=tuple(
@@ -164,8 +109,28 @@ def _lay_out(rows: Sequence[Row], protocol: str) -> _Layout:
     )
 
 
-def _marks(row: Row) -> str:
-    return _DAGGER * bool(row.group.trained_on) + _DOUBLE_DAGGER * row.group.selected_on_test
+def daggers_of(origin: Origin) -> str:
+    """Signs of a row whose numbers aren't those of wholly unseen data; `dagger_notes` say what they mean."""
+    return _DAGGER * bool(origin.trained_on) + _DOUBLE_DAGGER * origin.selected_on_test
+
+
+def dagger_notes(origins: Sequence[Origin]) -> list[str]:
+    """Footnotes to `daggers_of` the rows."""
+    notes = []
+    for seen in dict.fromkeys(origin.trained_on for origin in origins if origin.trained_on):
+        features = first_seen(origin.features for origin in origins if origin.trained_on == seen)
+        backbone, was = (
+            ("backbones", "were") if any("→" in names for names in features) else ("backbone", "was")
+        )
+        notes.append(
+            f"{_DAGGER} The {backbone} of {', '.join(features)} {was} trained on: {'; '.join(seen)}."
+        )
+    if any(origin.selected_on_test for origin in origins):
+        notes.append(
+            f"{_DOUBLE_DAGGER} Labels of the test split chose the epoch of a stage ({SELECTED_ON_TEST}): no score on "
+            "unseen data."
+        )
+    return notes
 
 
 def _number(row: Row, metric: str) -> str:
@@ -193,20 +158,4 @@ def _footnotes(rows: Sequence[Row], protocol: str, shared: dict[str, str]) -> tu
     if any(len(row.group.seeds) > 1 for row in rows):
         over = f"over {shared['seeds']} seeds" if "seeds" in shared else "over seeds"
         notes.append(f"Mean ± standard deviation {over}.")
-    for seen in dict.fromkeys(row.group.trained_on for row in rows if row.group.trained_on):
-        features = first_seen(r.group.features for r in rows if r.group.trained_on == seen)
-        two = any(r.group.info.teacher_feature_set for r in rows if r.group.trained_on == seen)
-        backbone, was = ("backbones", "were") if two else ("backbone", "was")
-        notes.append(
-            f"{_DAGGER} The {backbone} of {', '.join(features)} {was} trained on: {'; '.join(seen)}."
-        )
-    if any(row.group.selected_on_test for row in rows):
-        notes.append(
-            f"{_DOUBLE_DAGGER} Labels of the test split chose the epoch of a stage ({SELECTED_ON_TEST}): no score on "
-            "unseen data."
-        )
-    return tuple(notes)
-
-
-def _escaped(text: str) -> str:
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.splitlines()))
+    return (*notes, *dagger_notes([row.group.origin for row in rows]))

@@ -1,5 +1,6 @@
 """The command `sync-extract`."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -113,7 +114,8 @@ def main(
     chosen = list(views or config.views or project.views)
     for view in chosen:
         project.view(view)
-    plan, failures = _extract(project, config, chosen, recordings, dry_run, overwrite, quiet or as_json)
+    hidden = quiet or (as_json and not sys.stderr.isatty())
+    plan, failures = _extract(project, config, chosen, recordings, dry_run, overwrite, hidden)
     if as_json:
         print_json(_report(project, config, plan, failures, dry_run))
     else:

@@ -68,13 +68,16 @@ def _prepare(kind: type[Any], table: Mapping[str, Any], where: str) -> dict[str,
 
 
 def _is_misread(value: Any, choices: tuple[Any, ...]) -> bool:
-    """Whether dacite would take a text for a list of letters, true for 1, or a number for a path."""
+    """Whether dacite would take a text for a list of letters or a section, true for 1, or a number for a path."""
     if isinstance(value, bool):
         return bool not in choices
     wants_list = any(get_origin(choice) is tuple for choice in choices)
+    wants_section = any(get_origin(choice) is Mapping for choice in choices)
     wants_path = Path in choices
-    return (wants_list and isinstance(value, str | Mapping)) or (
-        wants_path and not isinstance(value, str | Path | None)
+    return (
+        (wants_list and isinstance(value, str | Mapping))
+        or (wants_section and isinstance(value, str | list))
+        or (wants_path and not isinstance(value, str | Path | None))
     )
 
 
@@ -84,6 +87,7 @@ def _expected(hint: Any) -> str:
         return "a section with keys"
     text = hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
     text = re.sub(r"tuple\[(\w+), \.\.\.\]", r"a list of \1", text)
+    text = re.sub(r"collections\.abc\.Mapping\[str, ([^\]]+)\]", r"a section of \1", text)
     return re.sub(r"(pathlib\.)?\bPath\b", "a path", text.replace("typing.", ""))
 
 

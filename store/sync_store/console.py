@@ -15,7 +15,8 @@ from typing import Any, NoReturn, TypeVar
 import click
 from click.core import ParameterSource
 
-from sync_store.errors import SyncError
+from sync_store.errors import ProjectError, SyncError
+from sync_store.project import Project, find_project, load_project
 
 EXIT_FAILURE = 1
 """Something failed; the message says what. (2 is click's status for wrong usage.)"""
@@ -35,8 +36,8 @@ MAX_LISTED = 5
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class SyncGroup(click.Group):
-    """A command group that prints a `SyncError` as one line and exits with `EXIT_FAILURE`."""
+class SyncCommand(click.Command):
+    """A command that prints a `SyncError` as one line and exits with `EXIT_FAILURE`."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; see the class."""
@@ -53,6 +54,10 @@ class SyncGroup(click.Group):
         except KeyboardInterrupt as error:
             click.echo("interrupted; run the same command again to go on", err=True)
             ctx.exit(EXIT_TERMINATED if isinstance(error, _Terminated) else EXIT_INTERRUPTED)
+
+
+class SyncGroup(SyncCommand, click.Group):
+    """A command group that does the same for all its commands."""
 
 
 class _Terminated(KeyboardInterrupt):
@@ -94,6 +99,20 @@ def project_option(function: Function) -> Function:
     )(function)
 
 
+def load_project_if_any(path: Path | None) -> Project | None:
+    """The project that is named or near; None where none is, for commands that can do without.
+
+    Raises:
+        ProjectError: If it can't be read.
+    """
+    if path is None:
+        try:
+            path = find_project(Path.cwd())
+        except ProjectError:
+            return None
+    return load_project(path)
+
+
 def json_option(function: Function) -> Function:
     """Add `--json`."""
     return click.option("--json", "as_json", is_flag=True, envvar="SYNC_JSON", help="Print JSON on stdout.")(
@@ -123,5 +142,5 @@ def set_up_logging(verbose: bool = False) -> None:
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s", force=True
     )
     if verbose or os.environ.get("SYNC_VERBOSE"):
-        for package in ("sync_store", "sync_extract", "sync_train", "sync_eval", "sync_demo"):
+        for package in ("sync_store", "sync_extract", "sync_train", "sync_eval", "sync_predict", "sync_demo"):
             logging.getLogger(package).setLevel(logging.INFO)

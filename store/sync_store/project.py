@@ -2,13 +2,14 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
 from sync_store.config import from_table, suggest
 from sync_store.errors import ProjectError
+from sync_store.names import check_name
 
 PROJECT_FILE = "sync.toml"
 
@@ -158,6 +159,21 @@ class RunsConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExperimentsConfig:
+    """The paper's tables."""
+
+    path: Path = Path("experiments")
+    """Folder of their runs, relative to sync.toml. Not among the others: `sync-eval` shows one's own by itself."""
+    features: Mapping[str, str] = field(default_factory=dict)
+    """Feature set of each role that tables name, such as tsm-exo = "my-tsm-exo"; by default "dinov2" is what this
+    project extracts, and any other role a feature set of its own name."""
+
+    def __post_init__(self) -> None:
+        for role, name in self.features.items():
+            check_name(f"features.{role}: feature set", name, ProjectError)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Project:
     """A parsed sync.toml."""
 
@@ -166,6 +182,7 @@ class Project:
     views: Mapping[str, ViewConfig]
     store: StoreConfig
     runs: RunsConfig
+    experiments: ExperimentsConfig = field(default_factory=ExperimentsConfig)
     stages: Mapping[str, Mapping[str, Any]]
 
     @property
@@ -195,6 +212,11 @@ class Project:
     def runs_path(self) -> Path:
         """Absolute folder of the runs."""
         return self.folder / self.runs.path
+
+    @property
+    def experiments_path(self) -> Path:
+        """Absolute folder of the runs of the paper's tables."""
+        return self.folder / self.experiments.path
 
     def view(self, name: str) -> ViewConfig:
         """The view of that name.
@@ -264,7 +286,7 @@ def load_project(path: Path | None = None) -> Project:
         raise ProjectError(f"{file}: there is no such file") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ProjectError(f"{file}: can't be read as TOML ({error})") from None
-    known = ["dataset", "views", "store", "runs", *STAGES]
+    known = ["dataset", "views", "store", "runs", "experiments", *STAGES]
     for section, content in table.items():
         if section not in known:
             raise ProjectError(f"{file}: unknown section [{section}]{suggest(section, known)}")
@@ -286,6 +308,7 @@ def load_project(path: Path | None = None) -> Project:
         views=views,
         store=from_table(StoreConfig, table.get("store", {}), f"{file} [store]"),
         runs=from_table(RunsConfig, table.get("runs", {}), f"{file} [runs]"),
+        experiments=from_table(ExperimentsConfig, table.get("experiments", {}), f"{file} [experiments]"),
         stages={name: table[name] for name in STAGES if name in table},
     )
 

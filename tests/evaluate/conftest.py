@@ -103,3 +103,29 @@ def sync_eval(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]
         )
 
     return run
+
+
+@pytest.fixture
+def run_row() -> Callable[..., None]:
+    """Writes what `sync-train experiment` would leave of one row: a prediction set for each seed."""
+
+    def run(
+        folder: ProjectFolder,
+        planned: Any,
+        *frames: str | Sequence[str],
+        seeds: Sequence[int] = (),
+        **info: Any,
+    ) -> None:
+        for seed, of_seed in zip(seeds or range(len(frames)), frames, strict=True):
+            folder.predict(
+                dict.fromkeys(folder.recordings, of_seed),
+                folder.root / "experiments" / planned.run.name / f"seed-{seed}",
+                method=planned.method,
+                view=planned.view,
+                feature_set=planned.feature_set,
+                run=planned.run.name,
+                seed=seed,
+                **info,
+            )
+
+    return run

@@ -3,14 +3,23 @@
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from sync_eval.runs import Row, find_groups, score_groups
 from sync_eval.scoring import read_truth
-from sync_eval.tables import to_csv, to_json, to_markdown, to_text
+from sync_eval.table_forms import as_markdown, as_text
+from sync_eval.tables import lay_out, to_csv, to_json
+
+
+def to_text(rows: Sequence[Row], protocol: str, width: int | None = None) -> str:
+    return as_text(lay_out(rows, protocol), width)
+
+
+def to_markdown(rows: Sequence[Row], protocol: str) -> str:
+    return as_markdown(lay_out(rows, protocol))
 
 
 def rows_of(folder: Any) -> list[Row]:

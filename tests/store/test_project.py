@@ -30,6 +30,10 @@ path = "/big/features.zarr"
 [runs]
 path = "results"
 
+[experiments]
+path = "tables"
+features = { tsm-exo = "my-tsm" }
+
 [extract]
 backbone = "dinov2-large"
 
@@ -55,6 +59,8 @@ def test_everything(write: Callable[[str | bytes], Path], tmp_path: Path) -> Non
     assert project.dataset_root == tmp_path / "data"
     assert project.store_path == Path("/big/features.zarr")
     assert project.runs_path == tmp_path / "results"
+    assert project.experiments_path == tmp_path / "tables"
+    assert project.experiments.features == {"tsm-exo": "my-tsm"}
     assert project.dataset.label_rate == Fraction(30_000, 1001)
     assert project.dataset.background == ("nothing",)
     assert list(project.views) == ["v3", "e4"]
@@ -70,6 +76,7 @@ def test_defaults(write: Callable[[str | bytes], Path], tmp_path: Path) -> None:
     assert project.dataset_root == tmp_path
     assert project.store_path == tmp_path / "features.zarr"
     assert project.runs_path == tmp_path / "runs"
+    assert project.experiments_path == tmp_path / "experiments" and project.experiments.features == {}
     assert project.dataset.label_rate == 30
     assert (project.view("e4").offset, project.view("e4").clock) == (0, "container")
 
@@ -146,6 +153,16 @@ def test_an_unknown_view(write: Callable[[str | bytes], Path]) -> None:
             r"kind must be Literal\['folder', 'assembly101', 'egoexo4d', 'frames'\], got 'lmdb'",
         ),
         (VIEW + "[store]\npath = 3\n", r"\[store\]: path must be a path, got 3"),
+        (
+            VIEW + '[experiments]\nfeatures = "x"\n',
+            r"\[experiments\]: features must be a section of str, got 'x'",
+        ),
+        (VIEW + "[experiments.features]\na = 1\n", r"features must be a section of str, got \{'a': 1\}"),
+        (
+            VIEW + '[experiments.features]\na = ".."\n',
+            r"features\.a: feature set name '\.\.' begins with '\.'",
+        ),
+        (VIEW + '[experiments]\npaht = "x"\n', r"\[experiments\]: unknown key 'paht', did you mean 'path'\?"),
     ],
 )
 def test_mistakes_are_named(write: Callable[[str | bytes], Path], text: str | bytes, message: str) -> None:

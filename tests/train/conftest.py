@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from sync_store.labels import Segments, segments_to_csv
 from sync_store.layout import FeatureSet
@@ -216,3 +217,11 @@ def finished(
             log.write_text(done.stdout + "\0" + done.stderr)
     out, err = log.read_text().split("\0")
     return project, subprocess.CompletedProcess(["sync-train"], 0, out, err)
+
+
+@pytest.fixture(scope="session")
+def waves() -> Mapping[str, torch.Tensor]:
+    """Arrays on which the published losses were run: A (6, 4) a sine, C (6, 4) a cosine, B its first five rows."""
+    i, j = torch.arange(6, dtype=torch.float64)[:, None], torch.arange(4, dtype=torch.float64)
+    cosine = torch.cos(0.2 * i + 0.1 * j)
+    return {"A": torch.sin(0.1 * i + 0.3 * j), "B": cosine[:5], "C": cosine}

@@ -15,13 +15,15 @@ from sync_eval.scoring import read_truth, score_set
 from sync_store.datasets import open_dataset
 from sync_store.errors import DatasetError, TrainingError
 from sync_store.labels import segments_to_csv
-from sync_store.predictions import open_predictions
+from sync_store.predictions import METHODS, open_predictions
 from sync_store.project import load_project
 from sync_store.reader import FeatureStore
 from sync_train.batches import Windowing
 from sync_train.checkpoint import load_segmenter
+from sync_train.config import PairsConfig, TrainConfig
+from sync_train.pairs import Views, read_pairs
 from sync_train.predict import row_probabilities, segments_of_probabilities
-from sync_train.protocol import STAGES
+from sync_train.protocol import stages_of
 from sync_train.selection import hold_out, score_model
 from sync_train.sequences import Recording, label
 from sync_train.setting import make_setting
@@ -49,12 +51,12 @@ def score_again(project: Any, view: str, names: list[str]) -> dict[str, float]:
     return score_model(model, labeled, info.windowing)
 
 
-@pytest.mark.parametrize("method", STAGES)
+@pytest.mark.parametrize("method", METHODS)
 def test_predictions_are_those_of_the_methods_model_on_whole_recordings(finished: Any, method: str) -> None:
     """Read again from disk: model, features and predictions."""
     project, _ = finished
     view = "v3" if method == "exo-oracle" else "e4"
-    model, info = load_segmenter(project.stage(STAGES[method][-1]))
+    model, info = load_segmenter(project.stage(stages_of(TrainConfig(), method)[-1]))
     predicted = open_predictions(project.stage("predictions") / method / view)
     assert predicted.recordings == ["e0", "e1"]
     for name in predicted.recordings:
@@ -83,12 +85,12 @@ def test_predictions_say_what_they_are(finished: Any) -> None:
     assert (exo.kind, exo.view) == ("exo", "v3")
 
 
-@pytest.mark.parametrize("method", STAGES)
+@pytest.mark.parametrize("method", METHODS)
 def test_predictions_name_their_weights(finished: Any, method: str) -> None:
     project, _ = finished
     info = open_predictions(project.stage("predictions") / method / ("v3" if "exo" in method else "e4")).info
     assert info.protocol is not None
-    weights = project.weights(STAGES[method][-1])
+    weights = project.weights(stages_of(TrainConfig(), method)[-1])
     assert info.protocol["model"] == hashlib.sha256(weights).hexdigest()
 
 
@@ -141,7 +143,8 @@ def test_a_student_depends_on_the_adapters_weights(finished: Any, tmp_path: Path
 def test_stages_on_pairs_say_how_well_those_are_joined(finished: Any) -> None:
     project, _ = finished
     setting = make_setting(load_project(project.root), project.config(device="cpu"))
-    pairs = setting.source.pairs("v3", "e4", ["a0", "a1", "a2"], tolerance_ns=None, min_coverage=0.5)
+    views = Views(teacher=setting.source, teacher_view="v3", student=setting.source, student_view="e4")
+    pairs = read_pairs(views, ["a0", "a1", "a2"], PairsConfig(), tolerance_ns=None, min_coverage=0.5, seed=0)
     for stage in ALL_STAGES:
         provenance = json.loads((project.stage(stage) / "provenance.json").read_text())
         if stage in ("teacher", "ego-oracle"):
@@ -288,7 +291,7 @@ def test_every_model_of_a_run_has_its_weights_of_levels(project: Any) -> None:
         model, _ = load_segmenter(project.stage(stage))
         assert model.ensemble_weights == weights, stage
     for method in TO_EGO:
-        model, info = load_segmenter(project.stage(STAGES[method][-1]))
+        model, info = load_segmenter(project.stage(stages_of(TrainConfig(), method)[-1]))
         stored = FeatureStore(project.store).read("tiny", "e4", "e0")
         rows_TD = torch.from_numpy(stored.features)
         (probabilities_TK,) = row_probabilities(model, [rows_TD], info.windowing)

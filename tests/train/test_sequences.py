@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from sync_store.align import align
 from sync_store.datasets import Dataset, open_dataset
-from sync_store.errors import AlignmentError, DatasetError, IncompleteError
+from sync_store.errors import DatasetError, IncompleteError
 from sync_store.layout import FeatureSet
 from sync_store.project import load_project
 from sync_store.reader import FeatureStore
@@ -20,7 +19,6 @@ from sync_train.sequences import (
     IGNORE,
     Recording,
     Source,
-    describe_pairs,
     label,
     labels_digest,
     training_classes,
@@ -61,51 +59,6 @@ def test_rows_are_read_once_and_kept_as_float16(tmp_path: Path) -> None:
     assert again is first
 
 
-def test_pairs_are_joined_by_time(tmp_path: Path) -> None:
-    """The views begin apart and tick differently, and in the middle the exo view has lost some rows."""
-    exo_times, ego_times = np.delete(clock(0, 100, 60), range(20, 27)), clock(1130, 80, 70)
-    exo = write(tmp_path / "s", "v3", "r", exo_times)
-    ego = write(tmp_path / "s", "e4", "r", ego_times, seed=1)
-    (pair,) = open_source(tmp_path / "s").pairs("v3", "e4", ["r"], tolerance_ns=None, min_coverage=0.5)
-    joined = align(exo_times, ego_times, where="")
-    np.testing.assert_array_equal(pair.exo_PD.numpy(), exo[joined.exo_rows])
-    np.testing.assert_array_equal(pair.ego_PD.numpy(), ego[joined.ego_rows])
-    assert pair.coverage == joined.coverage < 1
-    apart = np.abs(exo_times[joined.exo_rows] - ego_times[joined.ego_rows])
-    assert pair.max_distance_ns == joined.max_distance_ns == apart.max() <= 50_000_000
-    assert not hasattr(pair, "classes_T")
-
-
-def test_views_of_two_feature_sets_are_paired(tmp_path: Path) -> None:
-    """Each view is in one of them alone."""
-    store, other = tmp_path / "s", replace(TINY, name="other", recipe={"made": "otherwise"})
-    exo = write(store, "v3", "r", clock(0, 100, 40))
-    ego = write(store, "e4", "r", clock(30, 100, 50), seed=1, of_set=other)
-    source = open_source(store)
-    options: dict[str, Any] = {"tolerance_ns": None, "min_coverage": 0.5}
-    with pytest.raises(IncompleteError, match=r"recording r, view e4: isn't in the store \(feature set tiny"):
-        source.pairs("v3", "e4", ["r"], **options)
-    ego_source = Source(FeatureStore(store), "other", torch.device("cpu"))
-    (pair,) = source.pairs("v3", "e4", ["r"], ego_source=ego_source, **options)
-    np.testing.assert_array_equal(pair.exo_PD.numpy(), exo)
-    np.testing.assert_array_equal(pair.ego_PD.numpy(), ego[:40])
-
-
-def test_pairs_say_how_well_they_are_joined(tmp_path: Path) -> None:
-    """10 of the 10 and 15 of the 20 rows have a partner, 20 and 40 ms away."""
-    for name, first, count in (("a", 20, 10), ("b", 540, 20)):
-        write(tmp_path / "s", "v3", name, clock(0, 100, 20))
-        write(tmp_path / "s", "e4", name, clock(first, 100, count))
-    pairs = open_source(tmp_path / "s").pairs("v3", "e4", ["a", "b"], tolerance_ns=None, min_coverage=0.5)
-    assert describe_pairs(pairs) == {
-        "num_recordings": 2,
-        "mean_coverage": 0.875,
-        "min_coverage": 0.75,
-        "min_coverage_recording": "b",
-        "max_distance_seconds": 0.04,
-    }
-
-
 def test_rows_are_placed_on_the_device_while_there_is_room(tmp_path: Path) -> None:
     """Whatever else is free there meanwhile. Ten rows have 60 bytes; "meta" stands for a GPU."""
     for name, count in (("a", 10), ("b", 10), ("c", 20), ("d", 5), ("e", 1)):
@@ -114,27 +67,6 @@ def test_rows_are_placed_on_the_device_while_there_is_room(tmp_path: Path) -> No
     read = source.recordings("v3", list("abcde"))
     assert [recording.rows_TD.is_meta for recording in read] == [True, True, False, True, False]
     assert source.recordings("v3", ["a"])[0] is read[0]
-
-
-def test_one_stretch_of_rows_is_not_copied(tmp_path: Path) -> None:
-    """Two copies of all features would take twice the memory."""
-    for view, first in (("v3", 0), ("e4", 500)):
-        write(tmp_path / "s", view, "r", clock(first, 100, 40))
-    source = open_source(tmp_path / "s")
-    (pair,) = source.pairs("v3", "e4", ["r"], tolerance_ns=None, min_coverage=0.5)
-    (exo,) = source.recordings("v3", ["r"])
-    assert len(pair.exo_PD) == 35
-    assert pair.exo_PD.data_ptr() == exo.rows_TD[5:].data_ptr()
-
-
-def test_tolerance_and_coverage_are_obeyed(tmp_path: Path) -> None:
-    write(tmp_path / "s", "v3", "r", clock(0, 100, 40))
-    write(tmp_path / "s", "e4", "r", clock(30, 100, 40))
-    source = open_source(tmp_path / "s")
-    options: dict[str, Any] = {"min_coverage": 0.5}
-    assert source.pairs("v3", "e4", ["r"], tolerance_ns=30_000_000, **options)[0].coverage == 1
-    with pytest.raises(AlignmentError, match=r"recording r, views v3 and e4: only 0.0%"):
-        source.pairs("v3", "e4", ["r"], tolerance_ns=29_000_000, **options)
 
 
 def test_a_missing_recording_names_the_command(tmp_path: Path) -> None:

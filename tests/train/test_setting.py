@@ -311,7 +311,7 @@ def test_its_oracle_is_that_of_a_split_without_it(project: Any) -> None:
             (project.root / "splits/train.txt").write_text("t0\nt2\n")
         with show_progress(quiet=True) as watcher:
             SeedRun(setting, project.root / name, 0, watcher).model("ego-oracle")
-        weights.append((project.root / name / "ego-oracle/model.safetensors").read_bytes())
+        weights.append((project.root / name / "main/seed-0/ego-oracle/model.safetensors").read_bytes())
     assert weights[0] == weights[1]
 
 

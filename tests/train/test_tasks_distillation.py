@@ -14,14 +14,15 @@ import torch
 from torch import nn
 
 from sync_train.batches import Windowing
-from sync_train.config import AdapterFitConfig, FitConfig, StudentConfig
+from sync_train.config import AdapterFitConfig, StudentConfig
 from sync_train.losses.distillation import feature_distillation, tas_distillation
 from sync_train.models.adapter import Adapter, AdapterConfig
 from sync_train.models.c2f_tcn import C2FTCN
 from sync_train.models.segmenter import Segmenter, Standardizer
+from sync_train.pair_batches import PairBatches
+from sync_train.pairs import Pair
 from sync_train.pooling import pool_rows
-from sync_train.sequences import Pair
-from sync_train.tasks.distillation import FeatureDistillationTask, PairBatches, TASDistillationTask
+from sync_train.tasks.distillation import FeatureDistillationTask, TASDistillationTask
 
 WINDOWING = Windowing(chunk_rows=4, max_chunks=25)
 CPU = torch.device("cpu")
@@ -32,18 +33,18 @@ def make_pairs(lengths: tuple[int, ...] = (90, 150), feature_dim: int = 4) -> li
     return [
         Pair(
             name=str(number),
-            exo_PD=torch.randn(length, feature_dim, generator=generator).half(),
-            ego_PD=torch.randn(length, feature_dim, generator=generator).half(),
+            teacher_PD=torch.randn(length, feature_dim, generator=generator).half(),
+            student_PD=torch.randn(length, feature_dim, generator=generator).half(),
             coverage=1.0,
             max_distance_ns=0,
+            seconds=length / 10,
         )
         for number, length in enumerate(lengths)
     ]
 
 
 def batches_of(pairs: list[Pair], *, zoom: bool = True, batch_size: int = 4, seed: int = 0) -> PairBatches:
-    config = FitConfig(batch_size=batch_size)
-    return PairBatches(pairs, config, WINDOWING, zoom=zoom, seed=seed, device=CPU)
+    return PairBatches(pairs, WINDOWING, batch_size=batch_size, zoom=zoom, seed=seed, device=CPU)
 
 
 def make_model(*, adapted: bool = False) -> Segmenter:
@@ -76,8 +77,8 @@ def changed(before: dict[str, torch.Tensor], module: nn.Module) -> set[str]:
 
 def windows_of(pairs: list[Pair]) -> Iterator[torch.Tensor]:
     for pair in pairs:
-        for start in range(0, len(pair.exo_PD), WINDOWING.window_rows):
-            yield pair.exo_PD[start : start + WINDOWING.window_rows]
+        for start in range(0, len(pair.teacher_PD), WINDOWING.window_rows):
+            yield pair.teacher_PD[start : start + WINDOWING.window_rows]
 
 
 @pytest.mark.parametrize("zoom", [True, False])
@@ -85,7 +86,14 @@ def test_both_views_are_pooled_over_the_same_rows(zoom: bool) -> None:
     """Both hold their row's number, so each pooled step tells which rows it is made of."""
     numbers = [torch.arange(length, dtype=torch.float16)[:, None] + 1 for length in (90, 150)]
     pairs = [
-        Pair(name=str(i), exo_PD=rows, ego_PD=rows.clone(), coverage=1.0, max_distance_ns=0)
+        Pair(
+            name=str(i),
+            teacher_PD=rows,
+            student_PD=rows.clone(),
+            coverage=1.0,
+            max_distance_ns=0,
+            seconds=1.0,
+        )
         for i, rows in enumerate(numbers)
     ]
     sizes = set()
@@ -106,7 +114,7 @@ def test_both_views_are_pooled_over_the_same_rows(zoom: bool) -> None:
 def test_pooled_steps_are_those_of_each_view() -> None:
     pairs = make_pairs((90,))
     ((exo, ego),) = batches_of(pairs, zoom=False).epoch(0)
-    for batch, rows_PD in ((exo, pairs[0].exo_PD), (ego, pairs[0].ego_PD)):
+    for batch, rows_PD in ((exo, pairs[0].teacher_PD), (ego, pairs[0].student_PD)):
         wanted = torch.stack([rows_PD[start : start + 4].amax(0) for start in range(0, 90, 4)])
         torch.testing.assert_close(batch.rows_BLD[0, :23], wanted.float())
         assert batch.valid_BL[0].sum() == 23 and not batch.rows_BLD[0, 23:].any()
@@ -194,7 +202,16 @@ def test_the_loss_is_that_of_teacher_on_exo_and_student_on_ego() -> None:
         )
     torch.testing.assert_close(losses["loss"].detach(), wanted)
 
-    same = [Pair(name="s", exo_PD=pairs[0].exo_PD, ego_PD=pairs[0].exo_PD, coverage=1.0, max_distance_ns=0)]
+    same = [
+        Pair(
+            name="s",
+            teacher_PD=pairs[0].teacher_PD,
+            student_PD=pairs[0].teacher_PD,
+            coverage=1.0,
+            max_distance_ns=0,
+            seconds=1.0,
+        )
+    ]
     task = TASDistillationTask(make_model(), teacher, batches_of(same), batches_of(same), config)
     assert task.validate() == {"held_out_loss": 0.0, "score": -0.0}
 
@@ -248,7 +265,7 @@ def test_at_its_start_the_adapters_loss_is_the_distance_of_the_views() -> None:
     )
     pooled = [
         torch.stack([rows[start : start + 4].amax(0) for start in range(0, 90, 4)]).float()
-        for rows in (pairs[0].exo_PD, pairs[0].ego_PD)
+        for rows in (pairs[0].teacher_PD, pairs[0].student_PD)
     ]
     wanted = ((pooled[0] - pooled[1]) / 3).square().mean().item()
     assert task.validate() == pytest.approx({"held_out_loss": wanted, "score": -wanted}, rel=1e-4)
@@ -257,7 +274,7 @@ def test_at_its_start_the_adapters_loss_is_the_distance_of_the_views() -> None:
 def test_the_exo_view_is_a_target_and_never_an_input() -> None:
     """The published adapter's decoder is fed its own target."""
     pairs = make_pairs((90,))
-    others = [replace(pair, exo_PD=pair.exo_PD + 5) for pair in pairs]
+    others = [replace(pair, teacher_PD=pair.teacher_PD + 5) for pair in pairs]
     model = make_model(adapted=True)
     assert model.adapter is not None
     nn.init.normal_(model.adapter.out.weight)
@@ -335,7 +352,7 @@ def test_held_out_pairs_are_always_pooled_alike() -> None:
 def test_held_out_batches_weigh_as_much_as_they_hold(kind: Any) -> None:
     """Sequences of 25, 20 and 2 steps: the score doesn't depend on which share a batch."""
     pairs = make_pairs((100, 80, 8))
-    pairs[2] = replace(pairs[2], exo_PD=pairs[2].exo_PD + 5)
+    pairs[2] = replace(pairs[2], teacher_PD=pairs[2].teacher_PD + 5)
     scores = []
     for batch_size in (1, 2, 3):
         held_out = batches_of(pairs, zoom=False, batch_size=batch_size)
@@ -358,9 +375,9 @@ def test_rows_go_to_the_device_before_they_are_pooled(monkeypatch: pytest.Monkey
         seen.append(rows_TD.device.type)
         return pool_rows(rows_TD, chunk_rows)
 
-    monkeypatch.setattr("sync_train.tasks.distillation.pool_rows", pool)
+    monkeypatch.setattr("sync_train.pair_batches.pool_rows", pool)
     batches = PairBatches(
-        make_pairs(), FitConfig(), WINDOWING, zoom=False, seed=0, device=torch.device("meta")
+        make_pairs(), WINDOWING, batch_size=20, zoom=False, seed=0, device=torch.device("meta")
     )
     ((exo, ego),) = batches.epoch(0)
     assert exo.rows_BLD.is_meta and ego.rows_BLD.is_meta

@@ -266,7 +266,7 @@ def test_options_come_before_or_after_the_command_and_from_the_environment(untra
             1,
             "recording P03_milk is in the splits of train and of test; they must be disjoint",
         ),
-        (("--method", "tas", "teacher"), 2, "--method doesn't go with teacher, which makes one row."),
+        (("--method", "tas", "teacher"), 2, "--method doesn't go before teacher."),
         (("teacher", "--method", "tas"), 2, "No such option"),
         (("teacher", "--ego", "cam01"), 2, "No such option"),
         (("student",), 2, "No such command 'student'"),

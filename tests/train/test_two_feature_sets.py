@@ -21,7 +21,7 @@ from sync_store.reader import FeatureStore
 from sync_store.writer import RecordingWriter
 from sync_train.checkpoint import load_segmenter
 from sync_train.journal import read_journal
-from sync_train.protocol import STAGES, settings_digest, stage_settings
+from sync_train.protocol import settings_digest, stage_settings, stages_of
 from sync_train.readiness import check_setting
 from sync_train.setting import Setting, make_setting
 
@@ -171,7 +171,7 @@ def digest_by_hand(setting: Setting, method: str, **more: Any) -> str:
     if method in ("exo-oracle", "ego-oracle", "no-adaptation"):
         del splits["adapt"]
     table = {
-        "stages": [stage_settings(setting, stage) for stage in STAGES[method]],
+        "stages": [stage_settings(setting, stage) for stage in stages_of(setting.config, method)],
         "views": ["v3", "e4"],
         "splits": splits,
         "classes": ["attach", "inspect", "screw"],

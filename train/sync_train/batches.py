@@ -5,6 +5,7 @@ Axes: B sequences, T rows, C chunks, L padded steps, D feature width.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ import torch
 from sync_train.models.c2f_tcn import MIN_STEPS
 from sync_train.pooling import draw_chunk_rows, num_chunks
 from sync_train.sequences import IGNORE
+
+Length = TypeVar("Length", int, tuple[int, int])
 
 STEP_MULTIPLE = 64
 """The network halves the steps six times; at multiples of 64 no level is cut or padded inside."""
@@ -90,17 +93,17 @@ def split_windows(lengths: Sequence[int], window_rows: int) -> list[Window]:
 
 
 def group_by_length(
-    lengths: Sequence[int], batch_size: int, rng: np.random.Generator | None = None
+    lengths: Sequence[Length], batch_size: int, rng: np.random.Generator | None = None
 ) -> Iterator[list[int]]:
     """Numbers of the sequences of each batch: only equal lengths share one.
 
     Args:
-        lengths: L of each sequence.
+        lengths: L of each sequence, or of both sequences of each pair.
         batch_size: Sequences a batch at the most.
         rng: Shuffles the sequences, and then the batches; without it both stay in order.
     """
     order = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
-    groups: dict[int, list[int]] = {}
+    groups: dict[Length, list[int]] = {}
     for number in order.tolist():
         groups.setdefault(lengths[number], []).append(number)
     batches = [
@@ -125,17 +128,7 @@ def draw_batches(
 
     All draws depend on seed and epoch alone, so a resumed fit draws what an uninterrupted one does.
     """
-    sizes = [windowing.chunk_rows] * len(windows)
-    if zoom:
-        sizes = [
-            draw_chunk_rows(
-                np.random.default_rng([seed, epoch, number]),
-                window.num_rows,
-                chunk_rows=windowing.chunk_rows,
-                max_chunks=windowing.max_chunks,
-            )
-            for number, window in enumerate(windows)
-        ]
+    sizes = draw_sizes(windows, windowing, zoom=zoom, seed=[seed, epoch])
     lengths = [windowing.padded_steps(w.num_rows, size) for w, size in zip(windows, sizes, strict=True)]
     shuffle = np.random.default_rng([seed, epoch, len(windows)])  # no window has that number
     for numbers in group_by_length(lengths, batch_size, shuffle):
@@ -144,6 +137,23 @@ def draw_batches(
             chunk_rows=[sizes[number] for number in numbers],
             steps=lengths[numbers[0]],
         )
+
+
+def draw_sizes(
+    windows: Sequence[Window], windowing: Windowing, *, zoom: bool, seed: Sequence[int]
+) -> list[int]:
+    """Draw the chunk size of each window from the seed and the window's number; all alike without `zoom`."""
+    if not zoom:
+        return [windowing.chunk_rows] * len(windows)
+    return [
+        draw_chunk_rows(
+            np.random.default_rng([*seed, number]),
+            window.num_rows,
+            chunk_rows=windowing.chunk_rows,
+            max_chunks=windowing.max_chunks,
+        )
+        for number, window in enumerate(windows)
+    ]
 
 
 def stack(

@@ -1,7 +1,7 @@
 """The command `sync-train`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 from click.core import ParameterSource
@@ -9,7 +9,13 @@ from click.core import ParameterSource
 from sync_store.console import SyncGroup, given, set_up_logging
 from sync_store.predictions import METHODS
 from sync_store.project import load_project
+from sync_train.commands.apply import apply
+from sync_train.commands.experiment import experiment
+from sync_train.commands.export import export
+from sync_train.commands.recognition import recognition
+from sync_train.commands.retrieval import retrieval
 from sync_train.commands.teacher import teacher
+from sync_train.config import Direction
 from sync_train.request import Request, carry_out, read_config, run_options
 
 
@@ -27,7 +33,13 @@ from sync_train.request import Request, carry_out, read_config, run_options
     envvar="SYNC_METHOD",
     help="Row of the table to make; repeat for several [default: all].",
 )
-@click.option("--ego", help="Target view [default: the first ego view].")
+@click.option("--ego", help="View of the worn camera [default: the first ego view].")
+@click.option(
+    "--direction",
+    type=click.Choice(get_args(Direction)),
+    help="From whose labels to whose view [default: exo-to-ego].",
+)
+@click.option("--teacher-run", help="Run whose teacher is taken [default: this run's own].")
 @click.option("--ego-feature-set", help="Features of the ego view [default: those of --feature-set].")
 @click.version_option(package_name="sync-tas")
 @click.pass_context
@@ -35,6 +47,8 @@ def main(
     ctx: click.Context,
     /,
     project_path: Path | None,
+    settings: tuple[str, ...],
+    runs: Path | None,
     overwrite: bool,
     quiet: bool,
     as_json: bool,
@@ -49,17 +63,24 @@ def main(
     request = Request(
         project_path=project_path,
         overrides=given(ctx, **options),
+        settings=settings,
+        runs=runs,
         overwrite=overwrite,
         quiet=quiet,
         as_json=as_json,
     )
     if ctx.invoked_subcommand is None:
         project = load_project(request.project_path)
-        carry_out(request, project, read_config(project, request.overrides))
+        carry_out(request, project, read_config(project, request.overrides, request.settings))
     elif ctx.get_parameter_source("methods") is ParameterSource.COMMANDLINE:
-        raise click.UsageError(f"--method doesn't go with {ctx.invoked_subcommand}, which makes one row.")
+        raise click.UsageError(f"--method doesn't go before {ctx.invoked_subcommand}.")
     else:
         ctx.obj = request
 
 
 main.add_command(teacher)
+main.add_command(retrieval)
+main.add_command(recognition)
+main.add_command(experiment)
+main.add_command(apply)
+main.add_command(export)

@@ -5,11 +5,36 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sync_store.predictions import METHODS
+from sync_train.losses.config import CoralConfig, GRLConfig, MMDConfig, SDTWConfig, TCCConfig
 
 DISTILLED = ("feature", "tas", "feature-tas")
 """Methods that learn from adaptation pairs."""
 
+ORACLES = ("exo-oracle", "ego-oracle")
+"""Methods that learn from labels of the view that they are tested on."""
+
 Selection = Literal["held-out", "last", "published-test-ego"]
+
+Loss = Literal["mse", "mmd", "coral", "grl", "tcc", "sdtw"]
+"""What TAS distillation minimises: eq. 2, or a comparator of Table 3 in its place."""
+
+Pairing = Literal["synchronized", "random", "same-procedure", "random-frames"]
+"""Which exo steps a student's ego steps are compared with: those of the same moments; those of another recording,
+drawn anew each epoch; likewise, but of the same procedure; or those of the same recording in random order."""
+
+UNSYNCHRONIZED = ("random", "same-procedure")
+"""Pairings of two recordings."""
+
+ALIGNED = ("mse",)
+"""Losses that compare step with step, and so need both sequences to be equally long."""
+
+Direction = Literal["exo-to-ego", "ego-to-exo"]
+"""From which view's model to which view's."""
+
+Average = Literal["rows", "steps"]
+"""What is averaged over an action segment."""
+
+Distance = Literal["euclidean", "cosine"]
 
 CHECKPOINT_SECONDS = 20.0
 """Least time between two checkpoints of a fit."""
@@ -123,15 +148,115 @@ class StudentConfig(FitConfig):
     """Keep the teacher's batch statistics."""
     zoom: bool = True
     """Draw the chunk size anew for each pair and epoch, the same for both views."""
+    loss: Loss = "mse"
+    """Eq. 2, or what Table 3 compares it with; each of these has its own section below."""
+    pairing: Pairing = "synchronized"
+    """What is compared with what. Table 3: "random" for MMD, CORAL, GRL, TCC and SDTW, "same-procedure" for TCC*
+    and SDTW*, "random-frames" for Rnd. MSE."""
+    mmd: MMDConfig = field(default_factory=MMDConfig)
+    coral: CoralConfig = field(default_factory=CoralConfig)
+    grl: GRLConfig = field(default_factory=GRLConfig)
+    tcc: TCCConfig = field(default_factory=TCCConfig)
+    sdtw: SDTWConfig = field(default_factory=SDTWConfig)
 
     def __post_init__(self) -> None:
         FitConfig.__post_init__(self)
+        if self.loss in ALIGNED and self.pairing in UNSYNCHRONIZED:
+            raise ValueError(
+                f"loss {self.loss!r} compares step with step, which two recordings haven't in common; pairing must "
+                f'be "synchronized" or "random-frames", got {self.pairing!r}'
+            )
+        if self.loss == "grl" and self.selection == "held-out":
+            raise ValueError(
+                'loss "grl" needs selection "last": how well a discriminator is fooled doesn\'t say which epoch is '
+                "best"
+            )
         if not self.levels or len(set(self.levels)) < len(self.levels):
             raise ValueError(f"levels must name one level or more, each once, got {list(self.levels)}")
         if bad := [level for level in self.levels if level not in range(1, 7)]:
             raise ValueError(f"levels go from 1 to 6, got {bad[0]}")
         if not 0 < self.adapter_learning_rate < math.inf:
             raise ValueError(f"adapter_learning_rate must be above 0, got {self.adapter_learning_rate}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairsConfig:
+    """Which adaptation pairs are learnt from, and how well they are synchronized."""
+
+    share: float = 1.0
+    """Of the duration of all pairs (Table 4). Recordings are taken in an order drawn from the seed, and the last one
+    is cut, so that a smaller share is part of a larger one."""
+    hours: float | None = None
+    """The same in hours (supplement J)."""
+    drop_rate: float = 0.0
+    """Share of the frames that are dropped at random, from each view independently (Table 5)."""
+    join: Literal["time", "index"] = "time"
+    """How frames find their partner after some were dropped: by their times, or by their number, as in the paper."""
+    offset_seconds: float = 0.0
+    """Error of the ego view's clock: added to its times before the views are joined."""
+    drift_ppm: float = 0.0
+    """Microseconds that the ego view's clock gains in a second."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share must be above 0 and at most 1, got {self.share}")
+        if self.hours is not None and not 0 < self.hours < math.inf:
+            raise ValueError(f"hours must be above 0, got {self.hours}")
+        if self.hours is not None and self.share != 1:
+            raise ValueError("share and hours both say how much is learnt from; give one of them")
+        if not 0 <= self.drop_rate < 1:
+            raise ValueError(f"drop_rate must lie from 0 to below 1, got {self.drop_rate}")
+        if not (abs(self.offset_seconds) < math.inf and abs(self.drift_ppm) < 1e6):
+            raise ValueError(
+                "offset_seconds must be a number and drift_ppm lie between -1e6 and 1e6, got "
+                f"{self.offset_seconds} and {self.drift_ppm}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalConfig:
+    """Cross-view retrieval of action segments (supplement J)."""
+
+    k: int = 5
+    """Segments that are retrieved for each query. Supplement J."""
+    distance: Distance = "euclidean"
+    """By which they are nearest. The paper doesn't say; eq. 1 makes its square small."""
+    average: Average = "rows"
+    """What is averaged over a segment: its rows (supplement J: "the average frame features"), or the steps into which
+    the model pools them. An adapter knows steps alone, so method `feature` averages these in both views, whatever is
+    said here; "steps" makes no-adaptation comparable with it. Ours."""
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"k must be at least 1, got {self.k}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecognitionConfig(FitConfig):
+    """Action recognition by a perceptron on averaged segments (supplement K, Table 5)."""
+
+    num_layers: int = 2
+    """Hidden layers. Ours; the paper says "MLP models" and no more."""
+    hidden_dim: int = 512
+    """Width of each. Ours, as above."""
+    dropout: float = 0.5
+    """Behind each. Ours, as above."""
+    learning_rate: float = 1e-3
+    """Adam's. Ours, as above."""
+    batch_size: int = 256
+    """Segments. Ours, as above."""
+    average: Average = "rows"
+    """As in retrieval. Supplement K: "segment-averaged"."""
+
+    def __post_init__(self) -> None:
+        FitConfig.__post_init__(self)
+        for name in ("num_layers", "hidden_dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must lie from 0 to below 1, got {self.dropout}")
+        if self.selection == "published-test-ego":
+            raise ValueError('recognition\'s selection must be "held-out" or "last"')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,8 +284,16 @@ class TrainConfig:
     """Source view; by default the first exo view of sync.toml."""
     ego: str | None = None
     """Target view; by default the first ego view of sync.toml. The exo oracle needs none."""
+    direction: Direction = "exo-to-ego"
+    """Which view has the labels and the teacher, and which the student."""
     run: str = "main"
     """Name of this run."""
+    teacher_run: str | None = None
+    """Run whose teacher this one takes, by default its own. Runs that differ in what is distilled share one; it is
+    trained there if it isn't yet."""
+    train_hours: float | None = None
+    """Hours of labelled recordings to learn from, by default all: taken in an order drawn from the seed, the last
+    one cut (supplement J)."""
     seeds: tuple[int, ...] = (0,)
     """One complete set of methods is trained for each."""
     methods: tuple[str, ...] = METHODS
@@ -192,12 +325,19 @@ class TrainConfig:
     """A pair of views with a smaller share of joined rows is refused."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     """A fit that is killed loses about this much work at the most; 0 saves after every epoch."""
+    tensorboard: bool = False
+    """Write TensorBoard's events beside each stage's journal. It needs the extra `tensorboard`."""
     splits: SplitNames = field(default_factory=SplitNames)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     adapter: AdapterFitConfig = field(default_factory=AdapterFitConfig)
     student: StudentConfig = field(default_factory=StudentConfig)
+    pairs: PairsConfig = field(default_factory=PairsConfig)
+    retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
+    recognition: RecognitionConfig = field(default_factory=RecognitionConfig)
 
     def __post_init__(self) -> None:
+        if self.train_hours is not None and not 0 < self.train_hours < math.inf:
+            raise ValueError(f"train_hours must be above 0, got {self.train_hours}")
         if unknown := [method for method in self.methods if method not in METHODS]:
             raise ValueError(f"unknown method {unknown[0]!r}; known: {', '.join(METHODS)}")
         if not self.methods:

@@ -72,6 +72,7 @@ def fit(
     *,
     seed: int,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    tensorboard: bool = False,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, values: None,
 ) -> FitResult:
     """Train, resuming from a checkpoint in `folder` if there is one.
@@ -82,6 +83,7 @@ def fit(
         folder: Where checkpoint and journal are kept.
         seed: With the epoch it decides every random number of torch's (dropout).
         checkpoint_seconds: Least time from one checkpoint to the next.
+        tensorboard: Write TensorBoard's events beside the journal.
         on_epoch: Told each epoch's values.
 
     Raises:
@@ -89,7 +91,7 @@ def fit(
     """
     state = _load(folder / CHECKPOINT, task) or _Progress()
     saved_at = time.monotonic()
-    with Journal(folder / JOURNAL, next_epoch=state.next_epoch) as journal:
+    with Journal(folder / JOURNAL, next_epoch=state.next_epoch, tensorboard=tensorboard) as journal:
         while state.next_epoch < config.max_epochs and not state.out_of_patience(config):
             epoch = state.next_epoch
             torch.manual_seed((seed << 20) + epoch)

@@ -8,6 +8,7 @@ from sync_store.console import some_of
 from sync_store.errors import DatasetError, IncompleteError
 from sync_store.reader import how_made
 from sync_train.config import DISTILLED
+from sync_train.events import check_installed
 from sync_train.sequences import Source
 from sync_train.setting import Setting
 
@@ -18,10 +19,13 @@ def check_setting(setting: Setting) -> None:
     """Find out before the first epoch whether the methods have all that they need.
 
     Raises:
+        TrainingError: If TensorBoard is asked for and isn't installed.
         ProjectError: If the adapter doesn't suit the features.
         DatasetError: If a split names a recording that neither the store nor the dataset has.
         IncompleteError: If features are missing: names views and recordings, and the command that makes them.
     """
+    if setting.config.tensorboard:
+        check_installed()
     if {"feature", "feature-tas"} & {*setting.config.methods}:
         _ = setting.adapter
     needed = _needed_features(setting)
@@ -94,13 +98,14 @@ def _check_names(setting: Setting, missing: set[str]) -> None:
 
 def _needed_features(setting: Setting) -> dict[str, set[str]]:
     """Recordings whose features the methods read, by view."""
+    config, splits = setting.config, setting.splits
     exo: set[str] = set()
     ego: set[str] = set()
-    config, splits = setting.config, setting.splits
+    needed = {setting.exo: exo} if setting.ego is None else {setting.exo: exo, setting.ego: ego}
     for method in config.methods:
-        source = setting.target if method == "ego-oracle" else setting.exo
-        (ego if method == "ego-oracle" else exo).update(setting.training_recordings(source))
-        (exo if method == "exo-oracle" else ego).update(splits["test"])
+        learnt = setting.learnt_view(method)
+        needed[learnt].update(setting.training_recordings(learnt))
+        needed[setting.tested_view(method)].update(splits["test"])
         if method in DISTILLED:
             exo.update(splits["adapt"])
             ego.update(splits["adapt"])
@@ -108,4 +113,4 @@ def _needed_features(setting: Setting) -> dict[str, set[str]]:
     selections = {config.teacher.selection, *([config.student.selection] if students else [])}
     if "published-test-ego" in selections:
         ego.update(splits["test"])
-    return {setting.exo: exo} if setting.ego is None else {setting.exo: exo, setting.ego: ego}
+    return needed

@@ -1,10 +1,10 @@
-"""One seed of a run: teacher, oracle, adapter and students, and their predictions on the test split.
+"""One seed of a run: teacher, oracles, adapter and students, and their predictions on the test split.
 
     <runs>/<run>/seed-<n>/{teacher, ego-oracle, adapter, tas, feature-tas}/   a model and its journal each
     <runs>/<run>/seed-<n>/predictions/<method>/<view>/                        what sync-eval scores
 
-Labels of exo training recordings are read for the teacher, of ego ones for the ego oracle. No label of an
-adaptation pair or of a test recording is read, unless the published protocol's selection is asked for by name.
+Labels of training recordings are read for the teacher and the oracles. No label of an adaptation pair or of a test
+recording is read, unless the published protocol's selection is asked for by name.
 """
 
 import copy
@@ -18,18 +18,24 @@ import torch
 from sync_store.labels import first_seen
 from sync_store.predictions import MANIFEST, PredictionInfo, open_predictions, write_predictions
 from sync_train.checkpoint import WEIGHTS, SegmenterInfo, weights_digest
-from sync_train.config import FitConfig
 from sync_train.loop import Task
+from sync_train.material import Material, Score
 from sync_train.models.adapter import Adapter, AdapterConfig
 from sync_train.models.segmenter import Segmenter
+from sync_train.pair_batches import PairBatches
 from sync_train.pooling import pool_rows
 from sync_train.predict import row_probabilities, segments_of_probabilities
-from sync_train.protocol import STAGES, selections, settings_digest, stage_config, stage_settings
-from sync_train.selection import hold_out, score_model
-from sync_train.sequences import Pair, describe_pairs, label, labels_digest
+from sync_train.protocol import (
+    SUPERVISED,
+    selections,
+    settings_digest,
+    stage_config,
+    stage_settings,
+    stages_of,
+)
 from sync_train.setting import Setting
 from sync_train.stage import Stage, Watcher, check_inputs, delete_stage
-from sync_train.tasks.distillation import FeatureDistillationTask, PairBatches, TASDistillationTask
+from sync_train.tasks.distillation import FeatureDistillationTask, TASDistillationTask
 from sync_train.tasks.segmentation import SegmentationTask
 
 PREDICT_RECORDINGS = 32
@@ -39,32 +45,53 @@ PREDICT_RECORDINGS = 32
 class SeedRun:
     """All stages and predictions of one seed; each stage is done once, whoever needs it."""
 
-    def __init__(self, setting: Setting, folder: Path, seed: int, watcher: Watcher) -> None:
+    def __init__(self, setting: Setting, runs: Path, seed: int, watcher: Watcher) -> None:
+        """Set up a seed.
+
+        Args:
+            setting: What the run is made from.
+            runs: Folder of all runs.
+            seed: Of this one.
+            watcher: Told what happens.
+        """
         self._setting = setting
-        self._folder = folder
+        self._runs = runs
         self._seed = seed
         self._watcher = watcher
+        self._material = Material(setting, seed)
         self._models: dict[str, Segmenter] = {}
         self._digests: dict[str, str] = {}
         """SHA-256 of each stage's weights: later stages and predictions depend on these, not on what was to
         make them, since a stage that is trained anew on a GPU needn't end with the same ones."""
 
+    @property
+    def folder(self) -> Path:
+        """Of this seed."""
+        return self._runs / self._setting.config.run / f"seed-{self._seed}"
+
+    def stage_folder(self, stage: str) -> Path:
+        """Of one stage; the teacher's may lie in another run."""
+        if stage == "teacher" and self._setting.config.teacher_run is not None:
+            return self._runs / self._setting.config.teacher_run / f"seed-{self._seed}" / stage
+        return self.folder / stage
+
     def model(self, method: str) -> Segmenter:
         """The trained model of a method, trained now if it isn't yet."""
-        stage = STAGES[method][-1]
+        stage = stages_of(self._setting.config, method)[-1]
         if stage not in self._models:
             self._models[stage] = self._make(stage)
         return self._models[stage]
 
     def delete(self, methods: Iterable[str]) -> None:
-        """Delete predictions and stages of methods, also the stages that they share with others."""
+        """Delete predictions and stages of methods, also the stages that they share with others of this run."""
         for method in methods:
-            predictions = self._folder / "predictions" / method
+            predictions = self.folder / "predictions" / method
             for manifest in predictions.rglob(MANIFEST):
                 manifest.unlink()  # first, so that a rest is never taken for finished
             shutil.rmtree(predictions, ignore_errors=True)
-            for name in STAGES[method]:
-                delete_stage(self._folder / name)
+            for stage in stages_of(self._setting.config, method):
+                if (folder := self.stage_folder(stage)).parent == self.folder:
+                    delete_stage(folder)
 
     def check(self, method: str) -> None:
         """Find out before the first epoch whether a stage of a method was made with other settings.
@@ -72,16 +99,16 @@ class SeedRun:
         Raises:
             TrainingError: If one was.
         """
-        for stage in STAGES[method]:
-            check_inputs(self._folder / stage, stage_settings(self._setting, stage))
+        for stage in stages_of(self._setting.config, method):
+            check_inputs(self.stage_folder(stage), stage_settings(self._setting, stage))
 
     def predict(self, method: str) -> None:
         """Write the predictions of a method on the test split, unless they are there already."""
         setting, config = self._setting, self._setting.config
-        view = setting.exo if method == "exo-oracle" else setting.target
-        source, teacher = setting.source_of(view), setting.teacher_source(method)
+        view = setting.tested_view(method)
+        source, teacher = setting.source_of(view), setting.source_of(setting.learnt_view(method))
         model = self.model(method)
-        folder = self._folder / "predictions" / method / view
+        folder = self.folder / "predictions" / method / view
         test = setting.splits["test"]
         protocol = self._protocol(method, view)
         if (folder / MANIFEST).exists() and open_predictions(folder).info.protocol == protocol:
@@ -105,7 +132,7 @@ class SeedRun:
             seed=self._seed,
             method=method,
             view=view,
-            kind="exo" if method == "exo-oracle" else "ego",
+            kind="exo" if view == setting.exo else "ego",
             split=config.splits.test,
             feature_set=source.feature_set,
             teacher_feature_set=None if teacher is source else teacher.feature_set,
@@ -116,32 +143,28 @@ class SeedRun:
         write_predictions(folder, info, segments)
 
     def _make(self, name: str) -> Segmenter:
-        if name == "teacher":
-            return self._supervised(name, self._setting.exo)
-        if name == "ego-oracle":
-            return self._supervised(name, self._setting.target)
+        if name in SUPERVISED:
+            setting = self._setting
+            return self._supervised(name, setting.teacher_view if name == "teacher" else setting.student_view)
         if name == "adapter":
             return self._adapter()
         return self._student(name, adapted=name == "feature-tas")
 
     def _supervised(self, name: str, view: str) -> Segmenter:
         setting, config = self._setting, self._setting.config
-        train = setting.training_recordings(view)
         info = self._info(view, None)
         stage = self._stage(
             name,
-            features=self._digest(view, train),
-            labels=labels_digest(setting.dataset, train),
+            features=self._material.features_digest(view),
+            labels=self._material.labels_digest(view),
             classes=setting.classes,
-            **self._selected_on(config.teacher),
+            **self._material.selected_on(config.teacher),
         )
 
         def make_task(model: Segmenter) -> SegmentationTask:
-            learn, score = self._selection(config.teacher, view)
-            recordings = setting.source_of(view).recordings(view, learn)
+            labeled, score = self._material.labeled(config.teacher, view)
             if config.standardize:
-                model.standardizer.fit(pool_rows(r.rows_TD, config.chunk_rows) for r in recordings)
-            labeled = label(recordings, setting.dataset, setting.classes)
+                model.standardizer.fit(pool_rows(r.recording.rows_TD, config.chunk_rows) for r in labeled)
             return SegmentationTask(
                 model, labeled, config.teacher, setting.windowing, seed=self._seed, score=score
             )
@@ -153,8 +176,8 @@ class SeedRun:
 
     def _adapter(self) -> Segmenter:
         config, sizes = self._setting.config.adapter, self._setting.adapter
-        teacher = self.model("exo-oracle")
-        stage = self._stage("adapter", pairs=self._pairs_digest(), teacher=self._digests["teacher"])
+        teacher = self.model("no-adaptation")
+        stage = self._stage("adapter", pairs=self._material.pairs_digest(), teacher=self._digests["teacher"])
         with torch.random.fork_rng():
             torch.manual_seed(self._seed)
             adapter = Adapter(sizes).to(self._setting.device)
@@ -167,31 +190,34 @@ class SeedRun:
         )
 
         def make_task(model: Segmenter) -> FeatureDistillationTask:
-            learn, held_out = self._pair_batches(stage, zoom=config.zoom)
+            learn, held_out, stage.provenance["pairs"] = self._material.pair_batches(config)
             return FeatureDistillationTask(model, learn, held_out, config)
 
-        return self._run(stage, model, self._info(self._setting.target, sizes), make_task)
+        return self._run(stage, model, self._info(self._setting.student_view, sizes), make_task)
 
     def _student(self, name: str, *, adapted: bool) -> Segmenter:
-        config = self._setting.config.student
-        teacher = self.model("exo-oracle")
+        setting = self._setting
+        config = setting.config.student
+        teacher = self.model("no-adaptation")
         start = self.model("feature") if adapted else teacher
         stage = self._stage(
             name,
-            pairs=self._pairs_digest(),
+            pairs=self._material.pairs_digest(),
             teacher=self._digests["teacher"],
             **({"adapter": self._digests["adapter"]} if adapted else {}),
-            **self._selected_on(config),
+            **self._material.selected_on(config),
         )
 
         def make_task(model: Segmenter) -> TASDistillationTask:
-            learn, held_out = self._pair_batches(stage, zoom=config.zoom)
-            score: PairBatches | Callable[[Segmenter], dict[str, float]] | None = held_out
+            learn, held_out, stage.provenance["pairs"] = self._material.pair_batches(config)
+            score: PairBatches | Score | None = held_out
             if config.selection == "published-test-ego":
-                score = self._published_score()
-            return TASDistillationTask(model, teacher, learn, score, config)
+                score = self._material.published_score()
+            with torch.random.fork_rng():
+                torch.manual_seed(self._seed)
+                return TASDistillationTask(model, teacher, learn, score, config)
 
-        info = self._info(self._setting.target, None if start.adapter is None else start.adapter.config)
+        info = self._info(setting.student_view, None if start.adapter is None else start.adapter.config)
         model = copy.deepcopy(start).requires_grad_(True)
         return self._run(stage, model, info, make_task)
 
@@ -200,12 +226,13 @@ class SeedRun:
         setting = self._setting
         return Stage(
             name=name,
-            folder=self._folder / name,
+            folder=self.stage_folder(name),
             seed=self._seed,
             config=stage_config(setting.config, name),
             inputs={**stage_settings(setting, name), "seed": self._seed, **data},
             provenance=dict(setting.provenance),
             checkpoint_seconds=setting.config.checkpoint_seconds,
+            tensorboard=setting.config.tensorboard,
         )
 
     def _run(
@@ -229,76 +256,6 @@ class SeedRun:
             ensemble_weights=self._setting.config.ensemble_weights,
         )
 
-    def _selection(
-        self, config: FitConfig, view: str
-    ) -> tuple[list[str], Callable[[Segmenter], dict[str, float]] | None]:
-        """Recordings to learn from, and the score that selects an epoch."""
-        setting = self._setting
-        train = setting.training_recordings(view)
-        if config.selection == "last":
-            return train, None
-        if config.selection == "published-test-ego":
-            return train, self._published_score()
-        learn, held_out = hold_out(train, config.held_out, self._seed)
-        recordings = setting.source_of(view).recordings(view, held_out)
-        labeled = label(recordings, setting.dataset, setting.classes)
-        return learn, lambda model: score_model(model, labeled, setting.windowing)
-
-    def _published_score(self) -> Callable[[Segmenter], dict[str, float]]:
-        """Score on the ego test split, as the paper's scripts select even the exo teacher."""
-        setting = self._setting
-        recordings = setting.ego_source.recordings(setting.target, setting.splits["test"])
-        labeled = label(recordings, setting.dataset, setting.classes)
-        return lambda model: score_model(model, labeled, setting.windowing)
-
-    def _pair_batches(self, stage: Stage, *, zoom: bool) -> tuple[PairBatches, PairBatches | None]:
-        """Pairs to learn from and to select on; how well they are joined goes into the stage's provenance."""
-        names, config = self._setting.splits["adapt"], stage.config
-        held_out: list[str] = []
-        if config.selection == "held-out":
-            names, held_out = hold_out(names, config.held_out, self._seed)
-        learn_pairs, held_out_pairs = self._pairs(names), self._pairs(held_out)
-        stage.provenance["pairs"] = describe_pairs([*learn_pairs, *held_out_pairs])
-        return (
-            self._batches_of(learn_pairs, config, zoom),
-            self._batches_of(held_out_pairs, config, zoom=False) if held_out_pairs else None,
-        )
-
-    def _pairs(self, names: list[str]) -> list[Pair]:
-        setting = self._setting
-        tolerance = setting.config.tolerance_seconds
-        return setting.source.pairs(
-            setting.exo,
-            setting.target,
-            names,
-            tolerance_ns=None if tolerance is None else round(tolerance * 1e9),
-            min_coverage=setting.config.min_coverage,
-            ego_source=setting.ego_source,
-        )
-
-    def _batches_of(self, pairs: list[Pair], config: FitConfig, zoom: bool) -> PairBatches:
-        setting = self._setting
-        return PairBatches(
-            pairs, config, setting.windowing, zoom=zoom, seed=self._seed, device=setting.device
-        )
-
-    def _digest(self, view: str, names: list[str]) -> str:
-        return self._setting.source_of(view).digest(view, names)
-
-    def _pairs_digest(self) -> dict[str, str]:
-        setting, adapt = self._setting, self._setting.splits["adapt"]
-        return {"exo": self._digest(setting.exo, adapt), "ego": self._digest(setting.target, adapt)}
-
-    def _selected_on(self, config: FitConfig) -> dict[str, Any]:
-        """Digests of what the published protocol selects on, besides what is learnt from."""
-        if config.selection != "published-test-ego":
-            return {}
-        setting, test = self._setting, self._setting.splits["test"]
-        return {
-            "test_features": self._digest(setting.target, test),
-            "test_labels": labels_digest(setting.dataset, test),
-        }
-
     def _protocol(self, method: str, view: str) -> Mapping[str, str | int | float | bool]:
         """What a reader of a table should know, and all that decides the predictions."""
         setting = self._setting
@@ -306,6 +263,6 @@ class SeedRun:
             "settings": settings_digest(setting, method),
             "selection": selections(setting.config, method),
             "tta_chunk_rows": ", ".join(map(str, setting.config.tta_chunk_rows)),
-            "model": self._digests[STAGES[method][-1]],
-            "features": self._digest(view, setting.splits["test"]),
+            "model": self._digests[stages_of(setting.config, method)[-1]],
+            "features": self._material.tested_digest(view),
         }

@@ -4,7 +4,7 @@ Axes: T rows of a recording, P rows of a pair, D feature width.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sync_store.align import align
 from sync_store.datasets import Dataset
 from sync_store.errors import DatasetError
 from sync_store.labels import UNLABELED, segments_to_csv
@@ -40,21 +39,6 @@ class Labeled:
     recording: Recording
     classes_T: torch.Tensor
     """int64 (T,), `IGNORE` where no class of interest is labelled."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Pair:
-    """Rows of two views that show the same moments. It has no labels, by design."""
-
-    name: str
-    exo_PD: torch.Tensor
-    """float16 (P, D)."""
-    ego_PD: torch.Tensor
-    """float16 (P, D)."""
-    coverage: float
-    """Share of the shorter view's rows that found a partner."""
-    max_distance_ns: int
-    """Largest time between two joined rows."""
 
 
 class Source:
@@ -105,51 +89,6 @@ class Source:
         """
         return [self._recording(view, name) for name in names]
 
-    def pairs(
-        self,
-        exo: str,
-        ego: str,
-        names: Iterable[str],
-        *,
-        tolerance_ns: int | None,
-        min_coverage: float,
-        ego_source: "Source | None" = None,
-    ) -> list[Pair]:
-        """Read two views and join them by time.
-
-        Args:
-            exo: The one view.
-            ego: The other.
-            names: Recordings.
-            tolerance_ns: See `align`.
-            min_coverage: See `align`.
-            ego_source: Has the rows of `ego`, if they are of another feature set.
-
-        Raises:
-            AlignmentError: If the views of a recording don't cover the same moments.
-        """
-        pairs = []
-        for name in names:
-            (of_exo,) = self.recordings(exo, [name])
-            (of_ego,) = (ego_source or self).recordings(ego, [name])
-            joined = align(
-                of_exo.timestamps,
-                of_ego.timestamps,
-                where=f"recording {name}, views {exo} and {ego}",
-                tolerance_ns=tolerance_ns,
-                min_coverage=min_coverage,
-            )
-            pairs.append(
-                Pair(
-                    name=name,
-                    exo_PD=_take(of_exo.rows_TD, joined.exo_rows),
-                    ego_PD=_take(of_ego.rows_TD, joined.ego_rows),
-                    coverage=joined.coverage,
-                    max_distance_ns=joined.max_distance_ns,
-                )
-            )
-        return pairs
-
     def _recording(self, view: str, name: str) -> Recording:
         if (view, name) not in self._kept:
             stored = self._store.read(self.feature_set, view, name)
@@ -164,28 +103,9 @@ class Source:
         return rows_TD.to(self._device)
 
 
-def _take(rows_TD: torch.Tensor, numbers: npt.NDArray[np.int64]) -> torch.Tensor:
-    """Rows by number; a view of the same memory where they are one stretch, as they mostly are."""
-    if numbers[-1] - numbers[0] + 1 == len(numbers):
-        return rows_TD[int(numbers[0]) : int(numbers[-1]) + 1]
-    return rows_TD[torch.from_numpy(numbers).to(rows_TD.device)]
-
-
 def free_room(device: torch.device) -> int:
     """Bytes for rows: half of the GPU's memory that is free now, so that the other half is left to the networks."""
     return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else 0
-
-
-def describe_pairs(pairs: Sequence[Pair]) -> dict[str, Any]:
-    """How well the views of pairs are joined, as JSON values."""
-    least = min(pairs, key=lambda pair: pair.coverage)
-    return {
-        "num_recordings": len(pairs),
-        "mean_coverage": sum(pair.coverage for pair in pairs) / len(pairs),
-        "min_coverage": least.coverage,
-        "min_coverage_recording": least.name,
-        "max_distance_seconds": max(pair.max_distance_ns for pair in pairs) / 1e9,
-    }
 
 
 def training_classes(dataset: Dataset, train: Iterable[str]) -> tuple[str, ...]:

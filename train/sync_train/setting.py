@@ -14,7 +14,7 @@ from sync_store.project import Project
 from sync_store.provenance import code_version, library_versions, machine
 from sync_store.reader import FeatureStore
 from sync_train.batches import Windowing
-from sync_train.config import DISTILLED, Precision, TrainConfig
+from sync_train.config import DISTILLED, ORACLES, Precision, TrainConfig
 from sync_train.models.adapter import AdapterConfig
 from sync_train.sequences import Source, free_room, training_classes
 
@@ -30,24 +30,40 @@ class Setting:
     """Features of the ego view: `source` itself, unless the config names another feature set for it."""
     config: TrainConfig
     exo: str
-    """Source view."""
+    """The fixed camera's view."""
     ego: str | None
-    """Target view; None in a project that has none, where no method needs one."""
+    """The worn camera's view; None in a project that has none, where no method needs one."""
     device: torch.device
 
     @property
-    def target(self) -> str:
+    def ego_view(self) -> str:
         """`ego`, for what needs one."""
         assert self.ego is not None, "make_setting refuses what needs an ego view where there is none"
         return self.ego
 
+    @property
+    def teacher_view(self) -> str:
+        """View of the labelled recordings that the teacher learns from."""
+        return self.exo if self.config.direction == "exo-to-ego" else self.ego_view
+
+    @property
+    def student_view(self) -> str:
+        """View that the teacher is to be adapted to."""
+        return self.ego_view if self.config.direction == "exo-to-ego" else self.exo
+
+    def learnt_view(self, method: str) -> str:
+        """View that a method's labels are of."""
+        if method == "exo-oracle":
+            return self.exo
+        return self.ego_view if method == "ego-oracle" else self.teacher_view
+
+    def tested_view(self, method: str) -> str:
+        """View that a method is tested on."""
+        return self.learnt_view(method) if method in ORACLES else self.student_view
+
     def source_of(self, view: str) -> Source:
         """Features of a view."""
         return self.ego_source if view == self.ego else self.source
-
-    def teacher_source(self, method: str) -> Source:
-        """Features that a method's teacher learns from, or the oracle."""
-        return self.ego_source if method == "ego-oracle" else self.source
 
     @cached_property
     def windowing(self) -> Windowing:
@@ -156,6 +172,7 @@ class Setting:
             **({} if self.ego_source is self.source else {"ego_features": _named(self.ego_source)}),
             "exo": self.exo,
             "ego": self.ego,
+            "direction": self.config.direction,
             "splits": self.splits,
             "classes": list(self.classes),
             "code": code_version(),
@@ -171,7 +188,7 @@ def make_setting(project: Project, config: TrainConfig) -> Setting:
     Raises:
         SyncError: If one of them doesn't exist.
     """
-    where = _device(config.device)
+    where = choose_device(config.device)
     dataset = open_dataset(project)
     store = FeatureStore(project.store_path)
     source, ego_source = _sources(project, config, store, where)
@@ -186,7 +203,12 @@ def make_setting(project: Project, config: TrainConfig) -> Setting:
     )
 
 
-def _device(name: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
+    """The device of that name; for "auto" the first GPU if there is one.
+
+    Raises:
+        ProjectError: If it can't be used here.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -14,7 +14,9 @@ from sync_store.atomic import write_json
 from sync_store.errors import TrainingError
 from sync_train.checkpoint import WEIGHTS, SegmenterInfo, load_weights, save_segmenter
 from sync_train.config import FitConfig
-from sync_train.loop import CHECKPOINT, Task, fit
+from sync_train.events import EVENTS, Events
+from sync_train.journal import read_journal
+from sync_train.loop import CHECKPOINT, JOURNAL, Task, fit
 from sync_train.models.segmenter import Segmenter
 
 INPUTS = "inputs.json"
@@ -52,6 +54,8 @@ class Stage:
     out about its data."""
     checkpoint_seconds: float
     """Least time from one checkpoint to the next."""
+    tensorboard: bool = False
+    """Write TensorBoard's events, also of a stage that is finished and has none."""
 
     def run(
         self,
@@ -75,6 +79,8 @@ class Stage:
         watcher.started(self.name, self.seed, self.config.max_epochs)
         if (self.folder / RESULT).exists():
             load_weights(self.folder / WEIGHTS, model)
+            if self.tensorboard and not (self.folder / EVENTS).exists():
+                Events(self.folder / EVENTS, read_journal(self.folder / JOURNAL)).close()
             watcher.finished(json.loads((self.folder / RESULT).read_text(encoding="utf-8")), again=True)
             return model
         fitted = fit(
@@ -83,6 +89,7 @@ class Stage:
             self.folder,
             seed=self.seed,
             checkpoint_seconds=self.checkpoint_seconds,
+            tensorboard=self.tensorboard,
             on_epoch=watcher.epoch,
         )
         save_segmenter(self.folder, model, info)

@@ -1,5 +1,6 @@
-"""`sync-eval table`: runs as a table like the paper's."""
+"""`sync-eval table`: runs, or the rows of an experiment, as a table like the paper's."""
 
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -8,17 +9,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sync_eval.commands.arguments import read_config, runs_argument
-from sync_eval.config import PROTOCOLS, Protocol
+from sync_eval.commands.arguments import (
+    experiment_runs_option,
+    find_named,
+    read_config,
+    runs_or_experiments_argument,
+)
+from sync_eval.config import PROTOCOLS, EvaluateConfig, Protocol
 from sync_store.console import project_option
-from sync_store.project import load_project
+from sync_store.project import Project, load_project
 
 if TYPE_CHECKING:
-    from sync_eval.runs import Row
+    from sync_eval.table_forms import Layout
+
+FORMS = ("text", "markdown", "latex", "csv", "json")
 
 
 @click.command()
-@runs_argument
+@runs_or_experiments_argument
+@experiment_runs_option
 @project_option
 @click.option(
     "--protocol",
@@ -26,9 +35,7 @@ if TYPE_CHECKING:
     envvar="SYNC_PROTOCOL",
     help="What becomes of unlabeled and background frames: masked (default), or cut out and the rest joined.",
 )
-@click.option(
-    "--format", "form", type=click.Choice(["text", "markdown", "csv", "json"]), default="text", help="Form."
-)
+@click.option("--format", "form", type=click.Choice(FORMS), default="text", help="Form.")
 @click.option("--output", type=click.Path(path_type=Path), help="Write the table to this file.")
 @click.option("--json", "as_json", is_flag=True, help="Same as --format json.")
 @click.pass_obj
@@ -36,6 +43,7 @@ def table(
     default_project: Path | None,
     /,
     runs: tuple[Path, ...],
+    runs_path: Path | None,
     project_path: Path | None,
     protocol: Protocol | None,
     form: str,
@@ -45,22 +53,20 @@ def table(
     """Score finished runs, by default all of the project, in a table like the paper's Table 1.
 
     Scores are counted on the label grid of the dataset. Runs of several seeds get a mean and a standard
-    deviation.
+    deviation. The name of an experiment, such as table1, or a TOML file of one's own prints its rows with the
+    paper's figures beside them.
     """
-    from sync_eval.runs import find_groups, score_groups
-    from sync_eval.scoring import read_truth
     from sync_store.atomic import write_atomic
-    from sync_store.datasets import open_dataset
 
+    named = find_named(runs, runs_path)
     project = load_project(project_path or default_project)
     config = read_config(project, protocol)
-    groups = find_groups(runs or [project.runs_path])
-    dataset = open_dataset(project)
-    splits = {group.info.split for group in groups}
-    truths = {split: read_truth(dataset, split, config.unsegmented) for split in splits}
-    rows = score_groups(groups, truths, config.protocol)
-    notes = [note for _, truth in sorted(truths.items()) for note in truth.notes]
-    rendered = _render(rows, config.protocol, "json" if as_json else form, notes, to_file=output is not None)
+    form = "json" if as_json else form
+    on_terminal = sys.stdout.isatty() and output is None
+    if named:
+        rendered, notes = _table_experiments(named, runs_path, project, config, form, on_terminal)
+    else:
+        rendered, notes = _table_runs(runs, project, config, form, on_terminal)
     for note in notes:
         click.echo(f"note: {note}", err=True)
     if output is None:
@@ -70,16 +76,60 @@ def table(
         click.echo(f"wrote {output}", err=True)
 
 
-def _render(
-    rows: "Sequence[Row]", protocol: Protocol, form: str, notes: Sequence[str], *, to_file: bool
-) -> str:
-    from sync_eval.tables import to_csv, to_json, to_markdown, to_text
+def _table_runs(
+    runs: Sequence[Path], project: Project, config: EvaluateConfig, form: str, on_terminal: bool
+) -> tuple[str, Sequence[str]]:
+    """The table of run folders, and what isn't scored."""
+    from sync_eval.runs import find_groups, score_groups
+    from sync_eval.scoring import read_truth
+    from sync_eval.tables import lay_out, to_csv, to_json
+    from sync_store.datasets import open_dataset
 
+    groups = find_groups(runs or [project.runs_path])
+    dataset = open_dataset(project)
+    splits = {group.info.split for group in groups}
+    truths = {split: read_truth(dataset, split, config.unsegmented) for split in splits}
+    rows = score_groups(groups, truths, config.protocol)
+    notes = [note for _, truth in sorted(truths.items()) for note in truth.notes]
     if form == "json":
-        return to_json(rows, protocol, notes)
+        return to_json(rows, config.protocol, notes), notes
     if form == "csv":
-        return to_csv(rows, protocol)
+        return to_csv(rows, config.protocol), notes
+    return _for_readers(lay_out(rows, config.protocol), form, on_terminal), notes
+
+
+def _table_experiments(
+    names: Sequence[str | Path],
+    runs_path: Path | None,
+    project: Project,
+    config: EvaluateConfig,
+    form: str,
+    on_terminal: bool,
+) -> tuple[str, Sequence[str]]:
+    """The tables of experiments, one below the other, and what isn't scored."""
+    from sync_eval.experiment_files import to_csv, to_json
+    from sync_eval.experiment_tables import lay_out
+    from sync_eval.experiments import evaluate_experiment
+    from sync_experiments.experiment import read_experiment
+    from sync_store.labels import first_seen
+
+    evaluations = [evaluate_experiment(read_experiment(name), project, config, runs_path) for name in names]
+    notes = first_seen(note for evaluation in evaluations for note in evaluation.notes)
+    if form == "json":
+        return to_json(evaluations), notes
+    if form == "csv":
+        return to_csv(evaluations), notes
+    tables = [_for_readers(lay_out(evaluation), form, on_terminal) for evaluation in evaluations]
+    return "\n".join(tables), notes
+
+
+def _for_readers(layout: "Layout", form: str, on_terminal: bool) -> str:
+    from sync_eval.latex import as_latex
+    from sync_eval.table_forms import as_markdown, as_text
+
     if form == "markdown":
-        return to_markdown(rows, protocol)
-    on_terminal = sys.stdout.isatty() and not to_file
-    return to_text(rows, protocol, shutil.get_terminal_size().columns if on_terminal else None)
+        return as_markdown(layout)
+    if form == "latex":
+        return as_latex(layout)
+    styled = on_terminal and os.environ.get("TERM") != "dumb"
+    return as_text(layout, shutil.get_terminal_size().columns if on_terminal else None, styled=styled)

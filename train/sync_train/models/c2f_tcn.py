@@ -19,7 +19,9 @@ MIN_STEPS = 384
 LEVELS = ("y", "y5", "y4", "y3", "y2", "y1")
 """Outputs, finest first: y has T steps, y5 has T/2, … and y1 has T/32."""
 
-_HIDDEN = 128
+HIDDEN = 128
+"""Width of what the heads see."""
+
 _POOLS = (2, 3, 5, 6)
 
 
@@ -43,23 +45,23 @@ class C2FTCN(nn.Module):
         self.inc = _Wrapped(feature_dim, 256)
         self.down1 = _Down(256, 256)
         self.down2 = _Down(256, 256)
-        self.down3 = _Down(256, _HIDDEN)
-        self.down4 = _Down(_HIDDEN, _HIDDEN)
-        self.down5 = _Down(_HIDDEN, _HIDDEN)
-        self.down6 = _Down(_HIDDEN, _HIDDEN)
-        self.tpp = _TemporalPyramid(_HIDDEN)
-        self.up = _Up(2 * _HIDDEN + len(_POOLS), _HIDDEN)
-        self.outcc0 = _Head(_HIDDEN, num_classes)
-        self.up0 = _Up(2 * _HIDDEN, _HIDDEN)
-        self.outcc1 = _Head(_HIDDEN, num_classes)
-        self.up1 = _Up(2 * _HIDDEN, _HIDDEN)
-        self.outcc2 = _Head(_HIDDEN, num_classes)
-        self.up2 = _Up(256 + _HIDDEN, _HIDDEN)
-        self.outcc3 = _Head(_HIDDEN, num_classes)
-        self.up3 = _Up(256 + _HIDDEN, _HIDDEN)
-        self.outcc4 = _Head(_HIDDEN, num_classes)
-        self.up4 = _Up(256 + _HIDDEN, _HIDDEN)
-        self.outcc = _Head(_HIDDEN, num_classes)
+        self.down3 = _Down(256, HIDDEN)
+        self.down4 = _Down(HIDDEN, HIDDEN)
+        self.down5 = _Down(HIDDEN, HIDDEN)
+        self.down6 = _Down(HIDDEN, HIDDEN)
+        self.tpp = _TemporalPyramid(HIDDEN)
+        self.up = _Up(2 * HIDDEN + len(_POOLS), HIDDEN)
+        self.outcc0 = _Head(HIDDEN, num_classes)
+        self.up0 = _Up(2 * HIDDEN, HIDDEN)
+        self.outcc1 = _Head(HIDDEN, num_classes)
+        self.up1 = _Up(2 * HIDDEN, HIDDEN)
+        self.outcc2 = _Head(HIDDEN, num_classes)
+        self.up2 = _Up(256 + HIDDEN, HIDDEN)
+        self.outcc3 = _Head(HIDDEN, num_classes)
+        self.up3 = _Up(256 + HIDDEN, HIDDEN)
+        self.outcc4 = _Head(HIDDEN, num_classes)
+        self.up4 = _Up(256 + HIDDEN, HIDDEN)
+        self.outcc = _Head(HIDDEN, num_classes)
         # A parameter in the published network that nothing uses; here a buffer, so that it loads and is no
         # parameter without a gradient.
         self.register_buffer("weights", torch.ones(len(LEVELS)))

@@ -3,60 +3,22 @@
 Axes: B sequences, L padded steps, D feature width.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
 from torch import nn
 
-from sync_train.batches import Batch, Draw, Windowing, draw_batches, split_windows, stack
-from sync_train.config import AdapterFitConfig, FitConfig, StudentConfig
+from sync_train.batches import Batch
+from sync_train.config import AdapterFitConfig, StudentConfig
+from sync_train.losses.config import LossConfig
 from sync_train.losses.distillation import feature_distillation, tas_distillation
+from sync_train.losses.grl import reversal_factor
+from sync_train.losses.levels import LevelLoss
+from sync_train.losses.random_frames import shuffle_steps
+from sync_train.models.c2f_tcn import HIDDEN, LEVELS, Outputs
 from sync_train.models.segmenter import Segmenter
-from sync_train.pooling import pool_rows
-from sync_train.sequences import Pair
-
-
-class PairBatches:
-    """Windows of pairs, exo and ego pooled over the same bins: one draw serves both."""
-
-    def __init__(
-        self,
-        pairs: Sequence[Pair],
-        config: FitConfig,
-        windowing: Windowing,
-        *,
-        zoom: bool,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        self._pairs = pairs
-        self._batch_size = config.batch_size
-        self._windowing = windowing
-        self._zoom = zoom
-        self._seed = seed
-        self._device = device
-        self._windows = split_windows([len(pair.exo_PD) for pair in pairs], windowing.window_rows)
-
-    def epoch(self, epoch: int) -> Iterator[tuple[Batch, Batch]]:
-        """Exo and ego batches of one epoch, shuffled and zoomed."""
-        for draw in draw_batches(
-            self._windows,
-            self._windowing,
-            zoom=self._zoom,
-            batch_size=self._batch_size,
-            seed=self._seed,
-            epoch=epoch,
-        ):
-            yield self._stack(draw)
-
-    def _stack(self, draw: Draw) -> tuple[Batch, Batch]:
-        exo, ego = [], []
-        for window, size in zip(draw.windows, draw.chunk_rows, strict=True):
-            pair, part = self._pairs[window.index], slice(window.start, window.stop)
-            exo.append(pool_rows(pair.exo_PD[part].to(self._device), size))
-            ego.append(pool_rows(pair.ego_PD[part].to(self._device), size))
-        return stack(exo, draw.steps, self._device), stack(ego, draw.steps, self._device)
+from sync_train.pair_batches import PairBatches
 
 
 class FeatureDistillationTask:
@@ -82,8 +44,8 @@ class FeatureDistillationTask:
 
     def losses(self, epoch: int) -> Iterator[dict[str, torch.Tensor]]:
         """See `Task`."""
-        for exo, ego in self._train.epoch(epoch):
-            yield {"loss": self._loss(exo, ego)}
+        for teacher, student in self._train.epoch(epoch):
+            yield {"loss": self._loss(teacher, student)}
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
@@ -92,13 +54,13 @@ class FeatureDistillationTask:
         self.module.eval()
         return _held_out_score(self._held_out, self._loss, by="steps")
 
-    def _loss(self, exo: Batch, ego: Batch) -> torch.Tensor:
-        adapted_BLD = self.module.features(ego.rows_BLD, ego.valid_BL)
-        return feature_distillation(adapted_BLD, self.module.standardizer(exo.rows_BLD), ego.valid_BL)
+    def _loss(self, teacher: Batch, student: Batch) -> torch.Tensor:
+        adapted_BLD = self.module.features(student.rows_BLD, student.valid_BL)
+        return feature_distillation(adapted_BLD, self.module.standardizer(teacher.rows_BLD), student.valid_BL)
 
 
 class TASDistillationTask:
-    """Eq. 2: a student on ego features imitates the frozen teacher on the exo features of the same moments."""
+    """Eq. 2: a student imitates the frozen teacher; or, in its place, what Table 3 compares with."""
 
     def __init__(
         self,
@@ -116,9 +78,9 @@ class TASDistillationTask:
             train: Pairs to learn from.
             held_out: Pairs to select on, or a score of the model (the published protocol's), or nothing where
                 the last epoch is kept.
-            config: Levels, rates, reduction.
+            config: Levels, rates, loss.
         """
-        self.module = student
+        self.module: nn.Module = student
         adam = torch.optim.Adam(
             student.c2f_tcn.parameters(),
             lr=config.learning_rate,
@@ -130,19 +92,33 @@ class TASDistillationTask:
             adam.add_param_group(
                 {"params": list(student.adapter.parameters()), "lr": config.adapter_learning_rate}
             )
+        self._level_loss: LevelLoss | None = None
+        if config.loss != "mse":
+            self._level_loss = _level_loss(student, config)
+            if parameters := list(self._level_loss.parameters()):
+                adam.add_param_group({"params": parameters, "lr": config.learning_rate})
+                self.module = nn.ModuleList([student, self._level_loss])
+        self._student = student
         self._teacher = teacher.eval().requires_grad_(False)
         self._train = train
         self._held_out = held_out
         self._config = config
+        self._reversal_factor = 0.0
 
     def losses(self, epoch: int) -> Iterator[dict[str, torch.Tensor]]:
         """See `Task`."""
         if self._config.freeze_batch_norm:
-            for layer in self.module.modules():
+            for layer in self._student.modules():
                 if isinstance(layer, nn.BatchNorm1d):
                     layer.eval()
-        for exo, ego in self._train.epoch(epoch):
-            yield {"loss": self._loss(exo, ego)}
+        num_batches = self._train.num_batches(epoch)
+        for number, (teacher, student) in enumerate(self._train.epoch(epoch)):
+            self._reversal_factor = reversal_factor(
+                self._config.grl,
+                step=epoch * num_batches + number,
+                num_steps=self._config.max_epochs * num_batches,
+            )
+            yield {"loss": self._loss(teacher, student)}
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
@@ -150,22 +126,46 @@ class TASDistillationTask:
         assert self._held_out is not None
         self.module.eval()
         if not isinstance(self._held_out, PairBatches):
-            return self._held_out(self.module)
+            return self._held_out(self._student)
         by: Literal["steps", "sequences"] = "steps" if self._config.reduction == "mean" else "sequences"
         return _held_out_score(self._held_out, self._loss, by=by)
 
-    def _loss(self, exo: Batch, ego: Batch) -> torch.Tensor:
+    def _loss(self, teacher: Batch, student: Batch) -> torch.Tensor:
         with torch.no_grad():
-            wanted = self._teacher(exo.rows_BLD, exo.valid_BL)
-        found = self.module(ego.rows_BLD, ego.valid_BL)
-        logits = self._config.match == "logits"
+            wanted = self._matched(self._teacher(teacher.rows_BLD, teacher.valid_BL))
+        found = self._matched(self._student(student.rows_BLD, student.valid_BL))
+        if self._config.pairing == "random-frames":
+            wanted = shuffle_steps(wanted, teacher.valid_BL)
+        if self._level_loss is not None:
+            loss: torch.Tensor = self._level_loss(
+                found,
+                wanted,
+                student.valid_BL,
+                teacher.valid_BL,
+                # seeded by the loop for each epoch; none in validation, so that equal models score the same
+                generator=torch.default_generator if self._student.training else None,
+                factor=self._reversal_factor,
+            )
+            return loss
         return tas_distillation(
-            found.logits if logits else found.representations,
-            wanted.logits if logits else wanted.representations,
-            ego.valid_BL,
+            found,
+            wanted,
+            student.valid_BL,
             levels=self._config.levels,
             reduction=self._config.reduction,
         )
+
+    def _matched(self, outputs: Outputs) -> dict[str, torch.Tensor]:
+        return outputs.logits if self._config.match == "logits" else outputs.representations
+
+
+def _level_loss(student: Segmenter, config: StudentConfig) -> LevelLoss:
+    """A comparator's loss; its discriminators, if it has any, begin with what torch's seed decides."""
+    width = student.c2f_tcn.num_classes if config.match == "logits" else HIDDEN
+    loss_config: LossConfig = getattr(config, config.loss)
+    return LevelLoss(loss_config, levels=config.levels, widths=dict.fromkeys(LEVELS, width)).to(
+        student.device
+    )
 
 
 def _held_out_score(
@@ -173,8 +173,8 @@ def _held_out_score(
 ) -> dict[str, float]:
     """Mean loss of the batches, each weighted by what its own loss is a mean over."""
     total, weights = 0.0, 0
-    for exo, ego in held_out.epoch(0):
-        weight = int(ego.valid_BL.sum()) if by == "steps" else len(ego.valid_BL)
-        total += loss(exo, ego).item() * weight
+    for teacher, student in held_out.epoch(0):
+        weight = int(student.valid_BL.sum()) if by == "steps" else len(student.valid_BL)
+        total += loss(teacher, student).item() * weight
         weights += weight
     return {"held_out_loss": total / weights, "score": -total / weights}

@@ -1,0 +1,128 @@
+"""The work folder: a project of its own, with the videos as recordings and the features that were extracted.
+
+    <output>/.work/<fingerprint>/{sync.toml, videos/<recording>/video.mp4, features.zarr, segments/<recording>.csv}
+
+Features are kept, so that another prediction of the same video needs none. The folder may be deleted at any time.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sync_predict.model import Model
+from sync_predict.programs import chosen, run_program
+from sync_predict.videos import Video
+from sync_store.atomic import write_atomic
+from sync_store.errors import StoreError
+from sync_store.exported import ModelRecipe
+from sync_store.labels import Segments, read_segments
+from sync_store.layout import ensure_feature_set
+from sync_store.project import PROJECT_FILE
+from sync_store.reader import FeatureStore
+
+FOLDER = ".work"
+VIEW = "video"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractionOptions:
+    """What the user may say about extraction."""
+
+    weights: Path | None = None
+    device: str = "auto"
+    overwrite: bool = False
+    """Extract again what is there."""
+    quiet: bool = False
+
+
+class Work:
+    """See the module."""
+
+    def __init__(self, output: Path, recipe: ModelRecipe) -> None:
+        """Make the folder.
+
+        Raises:
+            StoreError: If it holds something else.
+        """
+        self.recipe = recipe
+        self.folder = output.resolve() / FOLDER / recipe.feature_set.fingerprint[:16]
+        write_atomic(self.folder / PROJECT_FILE, _project_text(recipe).encode())
+        # The store knows from the start which features are wanted, so extraction refuses to make others.
+        ensure_feature_set(self._store, recipe.feature_set)
+
+    def extract(self, videos: Sequence[Video], options: ExtractionOptions) -> dict[Video, str]:
+        """Extract what isn't there yet.
+
+        Returns:
+            What failed, or is only a part, and why.
+
+        Raises:
+            SyncError: If nothing can be extracted, such as without the backbone's weights.
+        """
+        to_do = [video for video in videos if options.overwrite or not self.has_features(video)]
+        if not to_do:
+            return {}
+        for video in to_do:
+            self._link(video)
+        done = run_program(
+            *("sync-extract", "--project", str(self.folder), "--device", options.device),
+            *chosen("--weights", [options.weights]),
+            *(["--overwrite"] if options.overwrite else []),
+            *(["--quiet"] if options.quiet else []),
+            *chosen("--recording", [video.recording for video in to_do]),
+            problem=(
+                f"the features of run {self.recipe.run} can't be extracted. If its recipe differs, give the weights "
+                "that the run's features were made with (--weights), and the kind of device (--device)"
+            ),
+        )
+        messages = {failure["recording"]: failure["message"] for failure in done["failed"]}
+        return {
+            video: messages[video.recording].replace(str(self._place(video)), str(video.path))
+            for video in to_do
+            if video.recording in messages
+        }
+
+    def has_features(self, video: Video) -> bool:
+        """Whether a video's features are complete."""
+        try:
+            FeatureStore(self._store).attributes(self.recipe.feature_set.name, VIEW, video.recording)
+        except StoreError:
+            return False
+        return True
+
+    def predict(self, videos: Sequence[Video], model: Model, device: str) -> Mapping[Video, Segments]:
+        """Apply the model to the features of videos.
+
+        Raises:
+            SyncError: If it can't be applied.
+        """
+        if not videos:
+            return {}
+        output = self.folder / "segments"
+        run_program(
+            *("sync-train", "--project", str(self.folder), "apply", "--view", VIEW, "--device", device),
+            *("--output", str(output)),
+            *chosen("--recording", [video.recording for video in videos]),
+            *("--", str(model.folder)),
+            problem=f"the model of run {self.recipe.run} can't be applied",
+        )
+        return {video: read_segments(output / f"{video.recording}.csv") for video in videos}
+
+    @property
+    def _store(self) -> Path:
+        return self.folder / "features.zarr"
+
+    def _place(self, video: Video) -> Path:
+        return self.folder / "videos" / video.recording / f"{VIEW}{video.suffix}"
+
+    def _link(self, video: Video) -> None:
+        place = self._place(video)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        place.symlink_to(video.path)
+
+
+def _project_text(recipe: ModelRecipe) -> str:
+    name = json.dumps(recipe.feature_set.name, ensure_ascii=False)
+    return f'[views.{VIEW}]\nkind = "ego"\n\n[extract]\nfeature_set = {name}\n{recipe.extract.to_toml()}'

@@ -1,0 +1,1 @@
+"""What features are worth for whole action segments: retrieval between views, and recognition."""

@@ -1,0 +1,198 @@
+"""`sync-train experiment`: the paper's tables, run to their end."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from sync_store.config import suggest
+from sync_store.console import EXIT_FAILURE, EXIT_SOME_FAILED, json_option, print_json, project_option
+from sync_store.errors import ProjectError
+from sync_store.project import Project, load_project
+from sync_train.request import Request, read_config
+
+if TYPE_CHECKING:
+    from sync_experiments.expansion import PlannedRow
+    from sync_train.experiments.finished import Finished
+    from sync_train.experiments.job import Commands, Job
+
+ALL = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sitting:
+    """What is asked for."""
+
+    names: tuple[str, ...]
+    seeds: tuple[int, ...]
+    jobs: int | None
+    device: str
+    settings: tuple[str, ...]
+    runs: Path
+    skip_missing: bool
+    quiet: bool
+    as_json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What that comes to."""
+
+    rows: "Mapping[str, tuple[PlannedRow, ...]]"
+    """By experiment."""
+    jobs: "Sequence[Job]"
+    commands: "Commands"
+    finished: "Finished"
+
+
+@click.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@project_option
+@click.option("--seeds", "num_seeds", type=click.IntRange(min=1), help="How many seeds, from 0 on.")
+@click.option(
+    "--seed",
+    "seeds",
+    multiple=True,
+    type=click.IntRange(min=0),
+    help="Seed; repeat for several [default: 0].",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Runs at a time [default: one a GPU, else one a processor].",
+)
+@click.option("--dry-run", is_flag=True, help="List what is done, to go on, to do, and what is lacking.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting below [train], for every run."
+)
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of these runs [default: [experiments] path].",
+)
+@click.option("--device", help="auto, cpu, cuda, cuda:1 … [default: auto].")
+@click.option("--skip-missing", is_flag=True, help="Leave training recordings without features out.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@json_option
+@click.pass_context
+def experiment(
+    ctx: click.Context,
+    /,
+    names: tuple[str, ...],
+    project_path: Path | None,
+    num_seeds: int | None,
+    seeds: tuple[int, ...],
+    jobs: int | None,
+    dry_run: bool,
+    settings: tuple[str, ...],
+    runs: Path | None,
+    device: str | None,
+    skip_missing: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Run tables of the paper: table1, supp-table2 …, all, or a TOML file of your own.
+
+    Runs that several tables need are made once. What is finished isn't done again, and a run that fails doesn't
+    stop the others: it is reported at the end. The same command goes on after an interruption.
+    """
+    before: Request = ctx.obj
+    assert ctx.parent is not None
+    fit = {
+        name: value for name, value in before.overrides.items() if name in ("seeds", "device", "skip_missing")
+    }
+    for name in before.overrides.keys() - fit.keys():
+        if ctx.parent.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} doesn't go with experiment, whose rows say it."
+            )
+    if num_seeds is not None and seeds:
+        raise click.UsageError("--seeds and --seed both say which seeds; give one of them.")
+    project = load_project(project_path or before.project_path)
+    all_settings = (*before.settings, *settings)
+    config = read_config(project, fit, all_settings)
+    sitting = Sitting(
+        names=_names(names),
+        seeds=tuple(range(num_seeds))
+        if num_seeds is not None
+        else tuple(dict.fromkeys(seeds)) or config.seeds,
+        jobs=jobs,
+        device=device or config.device,
+        settings=all_settings,
+        runs=(runs or before.runs or project.experiments_path).absolute(),
+        skip_missing=skip_missing or bool(fit.get("skip_missing")),
+        quiet=quiet or before.quiet,
+        as_json=as_json or before.as_json,
+    )
+    ctx.exit(_list(sitting, project) if dry_run else _run(sitting, project))
+
+
+def _names(names: Sequence[str]) -> tuple[str, ...]:
+    """Names once each, `all` spelt out."""
+    from sync_experiments.experiment import list_experiments
+
+    known = list_experiments()
+    for name in names:
+        if name not in (*known, ALL) and not name.endswith(".toml"):
+            raise ProjectError(f"there is no experiment {name!r}{suggest(name, [*known, ALL])}")
+    return tuple(dict.fromkeys(each for name in names for each in (known if name == ALL else (name,))))
+
+
+def _list(sitting: Sitting, project: Project) -> int:
+    from sync_train.experiments.report import job_states, lacking, print_plan
+
+    plan = _plan(sitting, project)
+    states, lacks = job_states(plan.jobs, plan.finished), lacking(plan.rows)
+    if sitting.as_json:
+        print_json({"runs": str(sitting.runs), "jobs": states, "lacking": lacks})
+    else:
+        print_plan(states, lacks)
+    return 0
+
+
+def _run(sitting: Sitting, project: Project) -> int:
+    from sync_train.experiments.lock import alone_in
+    from sync_train.experiments.report import lacking, outcome_table, print_summary
+    from sync_train.experiments.scheduler import Scheduler
+    from sync_train.experiments.slots import choose_slots
+    from sync_train.experiments.view import show_jobs
+
+    plan = _plan(sitting, project)
+    slots = choose_slots(sitting.jobs, sitting.device)
+    quiet = sitting.quiet or sitting.as_json
+    with (
+        alone_in(sitting.runs) as lock,
+        show_jobs(plan.jobs, sitting.runs, len(slots.devices), quiet=quiet) as watcher,
+    ):
+        outcomes = Scheduler(plan.jobs, plan.commands, plan.finished, slots, watcher, lock).run()
+    lacks = lacking(plan.rows)
+    if sitting.as_json:
+        table = outcome_table(outcomes, sitting.runs)
+        print_json({"runs": str(sitting.runs), "jobs": table, "lacking": lacks})
+    else:
+        print_summary(outcomes, lacks, sitting.runs, sitting.names)
+    if not any(outcome.made for outcome in outcomes):
+        return EXIT_FAILURE
+    all_done = all(outcome.state in ("done", "done before") for outcome in outcomes)
+    return 0 if all_done and not lacks else EXIT_SOME_FAILED
+
+
+def _plan(sitting: Sitting, project: Project) -> Plan:
+    from sync_experiments.expansion import merge_runs, plan_experiment
+    from sync_experiments.experiment import read_experiment
+    from sync_train.experiments.finished import Finished
+    from sync_train.experiments.job import Commands, make_jobs
+
+    sources = {name: Path(name) if name.endswith(".toml") else name for name in sitting.names}
+    planned = {name: plan_experiment(read_experiment(source), project) for name, source in sources.items()}
+    jobs = make_jobs(merge_runs(row for rows in planned.values() for row in rows), sitting.seeds)
+    commands = Commands(
+        project=project.file,
+        runs=sitting.runs,
+        settings=sitting.settings,
+        skip_missing=sitting.skip_missing,
+    )
+    return Plan(rows=planned, jobs=jobs, commands=commands, finished=Finished(project, commands))
