@@ -153,6 +153,6 @@ def test_predictions_manifest(tmp_path: Path) -> None:
     )
     write_predictions(tmp_path / "p", info, {"r": segments})
     manifest = json.loads((tmp_path / "p/predictions.json").read_text())
-    documented = [name for row in tables()[-1] for name in names(row[0])]
+    documented = [name for row in tables()[-2] for name in names(row[0])]
     assert sorted(manifest) == sorted(documented)
     assert (tmp_path / "p/r.csv").read_text().splitlines()[0] == "start_seconds,stop_seconds,label,confidence"

@@ -7,6 +7,7 @@ one view is worth nothing on the other, as long as nobody adapts it.
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -68,6 +69,11 @@ learning_rate = 1e-3
 max_epochs = 3
 batch_size = 4
 """
+
+
+def _heed_interrupts() -> None:
+    """In the new process: it would ignore them where the tests themselves run in a shell's background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def make_labels(rng: np.random.Generator, seconds: float) -> Segments:
@@ -149,6 +155,7 @@ class TinyProject:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_heed_interrupts,
         )
 
     def run(

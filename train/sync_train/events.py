@@ -39,12 +39,12 @@ class Events:
     def write(self, *, epoch: int, **values: float) -> None:
         """Write the values of one epoch, so that TensorBoard can show them at once."""
         for name, value in values.items():
-            self._writer.add_scalar(name, value, epoch)  # type: ignore[no-untyped-call]
-        self._writer.flush()  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(name, value, epoch)
+        self._writer.flush()
 
     def close(self) -> None:
         """Write no more."""
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()
 
 
 def delete_events(folder: Path) -> None:

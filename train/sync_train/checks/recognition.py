@@ -154,5 +154,5 @@ def class_ids(segments: SegmentSet, classes: Sequence[str]) -> torch.Tensor:
 def accuracies(predicted_S: torch.Tensor, true_S: torch.Tensor) -> tuple[float, float]:
     """Share of right segments, and the mean over the true classes of the share in each, in percent."""
     right_S = (predicted_S == true_S).double()
-    of_classes = [right_S[true_S == number].mean().item() for number in true_S.unique()]
+    of_classes = [right_S[true_S == number].mean().item() for number in sorted({*true_S.tolist()})]
     return 100 * right_S.mean().item(), 100 * sum(of_classes) / len(of_classes)
