@@ -5,8 +5,6 @@ white columns is that moment's share of `SPAN_SECONDS`. So screenshots prove tha
 whatever the browser makes of their files' times.
 """
 
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +16,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from sync_store.labels import Segments, segments_of_frames, segments_to_csv
 from sync_store.predictions import PredictionInfo, write_predictions
@@ -113,23 +111,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = Path(sys.executable).with_name("sync-eval")
     subprocess.run([command, "report", "--project", root], check=True, capture_output=True)
     return root
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One Chromium for the module; without one the tests are skipped, unless SYNC_REQUIRE_BROWSER forbids it."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next((found for name in names if (found := shutil.which(name))), None)
-    if path is None:
-        missing = f"no browser: none of {', '.join(names)} is on the PATH. Install Debian's package chromium"
-        if os.environ.get("SYNC_REQUIRE_BROWSER") == "1":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=[*arguments, "--disable-gpu"])
-        yield started
-        started.close()
 
 
 class Seen:

@@ -1,6 +1,5 @@
 """The page with the video: in a real Chromium, from disk, with labels and names that want to be more than text."""
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from sync_predict.page import render_page
 from sync_store.labels import Segments
@@ -37,23 +36,6 @@ def page_path(tmp_path_factory: pytest.TempPathFactory, films: Callable[..., Pat
     text = render_page(segments, root / "in" / VIDEO, root / "out", list(HOSTILE), "run <b>, tas, seed 0")
     (root / "out" / "page.html").write_text(text)
     return root / "out" / "page.html"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One Chromium; without one the tests are skipped, unless SYNC_REQUIRE_BROWSER forbids it."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next((found for name in names if (found := shutil.which(name))), None)
-    if path is None:
-        missing = f"no browser: none of {', '.join(names)} is on the PATH. Install Debian's package chromium"
-        if os.environ.get("SYNC_REQUIRE_BROWSER") == "1":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=[*arguments, "--disable-gpu"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

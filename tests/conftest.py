@@ -1,0 +1,27 @@
+"""What tests of several stages share: a real browser."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """One Chromium for a module; without one its tests are skipped, unless SYNC_REQUIRE_BROWSER forbids it."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next((found for name in names if (found := shutil.which(name))), None)
+    if path is None:
+        missing = f"no browser: none of {', '.join(names)} is on the PATH. Install Debian's package chromium"
+        if os.environ.get("SYNC_REQUIRE_BROWSER") == "1":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    from playwright.sync_api import sync_playwright
+
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=[*arguments, "--disable-gpu"])
+        yield started
+        started.close()
