@@ -34,7 +34,7 @@ demo: $(READY) ## Render the demo benchmark, run all stages on it, print the tab
 	@$(BIN)/sync-demo run $(OUT)
 
 test: lint ## Run the checks of lint, then the tests
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile  # a thread a process; what a file shares is made once
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder  # a thread a process, a file on one of them
 
 lint: $(READY) ## Check style, types, import contracts and the Dockerfile
 	$(BIN)/ruff check .
