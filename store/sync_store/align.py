@@ -56,8 +56,8 @@ def align(
     """
     if tolerance_ns is None:
         tolerance_ns = max(period_ns(exo), period_ns(ego))
-    ego_of_exo = _nearest(ego, exo)
-    exo_of_ego = _nearest(exo, ego)
+    ego_of_exo = nearest(ego, exo)
+    exo_of_ego = nearest(exo, ego)
     mutual = exo_of_ego[ego_of_exo] == np.arange(len(exo))
     distance = np.abs(exo - ego[ego_of_exo])
     exo_rows = np.flatnonzero(mutual & (distance <= tolerance_ns))
@@ -78,8 +78,8 @@ def align(
     )
 
 
-def _nearest(targets: Int64s, times: Int64s) -> Int64s:
-    """Row of `targets` nearest to each of `times`, the earlier one where two are as near."""
+def nearest(targets: Int64s, times: Int64s) -> Int64s:
+    """Row of `targets`, int64 (T,) increasing, nearest to each of `times`; the earlier one where two are as near."""
     after = np.searchsorted(targets, times).clip(0, len(targets) - 1)
     before = (after - 1).clip(0)
     nearer_before = np.abs(times - targets[before]) <= np.abs(targets[after] - times)

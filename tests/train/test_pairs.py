@@ -141,15 +141,39 @@ def test_dropped_frames_paired_by_index_drift_apart(twins: Path) -> None:
     assert pair.max_distance_ns == np.abs(of_teacher - of_student).max() * 100_000_000
 
 
-def test_dropped_frames_paired_by_time_stay_together(twins: Path) -> None:
-    """A row whose partner is gone may take the neighbour, one period away, and never more."""
-    (pair,) = read(twins, drop_rate=0.1, join="time")
-    of_teacher, of_student = numbers(pair.teacher_PD), numbers(pair.student_PD)
-    assert len(of_teacher) >= 160
-    assert (of_teacher == of_student).mean() > 0.9
-    assert np.abs(of_teacher - of_student).max() <= 1
-    by_index = numbers(read(twins, drop_rate=0.1, join="index")[0].teacher_PD)
-    assert set(of_teacher) <= set(by_index), "both lose the same frames"
+@pytest.mark.parametrize("drop_rate", [0.03, 0.1, 0.3])
+def test_dropped_frames_paired_by_time_stay_together(twins: Path, drop_rate: float) -> None:
+    """Each of the 200 moments keeps its place and has, of either view, the row nearest to it that is left."""
+    (pair,) = read(twins, drop_rate=drop_rate, join="time")
+    moments = np.arange(200)
+    kept = []
+    for rows_PD in (pair.teacher_PD, pair.student_PD):
+        of_view = numbers(rows_PD)
+        left = sorted(set(of_view))
+        assert len(left) == 200 - round(drop_rate * 200)
+        assert [min(left, key=lambda row: (abs(row - at), row)) for at in moments] == list(of_view)
+        kept.append(np.isin(moments, left))
+    assert (kept[0] != kept[1]).any(), "each view loses its own"
+    assert pair.coverage == (kept[0] & kept[1]).mean()
+    apart = np.abs(numbers(pair.teacher_PD) - numbers(pair.student_PD))
+    assert pair.max_distance_ns == apart.max() * 100_000_000
+    assert pair.seconds == pytest.approx(20)
+
+
+def test_both_ways_of_pairing_lose_the_same_frames(twins: Path) -> None:
+    (by_index,), (by_time,) = (read(twins, drop_rate=0.1, join=join) for join in ("index", "time"))
+    assert set(numbers(by_index.teacher_PD)) == set(numbers(by_time.teacher_PD))
+    assert set(numbers(by_index.student_PD)) == set(numbers(by_time.student_PD))
+
+
+def test_without_a_drop_gaps_of_the_recording_stay(tmp_path: Path) -> None:
+    """Only what is dropped on purpose is filled: a gap that the store has isn't made up."""
+    write(tmp_path / "s", "v3", "r", np.delete(clock(0, 100, 60), range(20, 27)))
+    write(tmp_path / "s", "e4", "r", clock(0, 100, 60))
+    (pair,) = read(tmp_path / "s")
+    assert numbers(pair.student_PD).tolist() == [*range(20), *range(27, 60)]
+    (dropped,) = read(tmp_path / "s", drop_rate=0.1)
+    assert len(dropped.student_PD) == 53
 
 
 def test_what_is_dropped_depends_on_seed_view_and_recording(tmp_path: Path) -> None:

@@ -191,7 +191,8 @@ class PairsConfig:
     drop_rate: float = 0.0
     """Share of the frames that are dropped at random, from each view independently (Table 5)."""
     join: Literal["time", "index"] = "time"
-    """How frames find their partner after some were dropped: by their times, or by their number, as in the paper."""
+    """How frames find their partner after some were dropped: by time, each moment with the nearest frame left of either
+    view, or by number, as in the paper."""
     offset_seconds: float = 0.0
     """Error of the ego view's clock: added to its times before the views are joined."""
     drift_ppm: float = 0.0

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sync_store.align import Int64s, align
+from sync_store.align import Int64s, align, nearest
 from sync_store.errors import DatasetError
 from sync_store.labels import NS_PER_SECOND
 from sync_store.rows import period_ns
@@ -36,7 +36,7 @@ class Pair:
     student_PD: torch.Tensor
     """float16 (P, D), of the view that it is to be adapted to."""
     coverage: float
-    """Share of the shorter view's rows that found a partner."""
+    """Share of the shorter view's rows that found a partner of their own."""
     max_distance_ns: int
     """Largest time between two joined rows, as the clocks have it."""
     seconds: float
@@ -102,30 +102,33 @@ def describe_pairs(pairs: Sequence[Pair]) -> dict[str, Any]:
 def _join(
     teacher: Recording, student: Recording, config: PairsConfig, options: dict[str, Any], seed: int
 ) -> Pair:
+    """Pair rows by time; those left after drops by number, or by time with gaps filled.
+
+    Gaps are filled as extraction fills them in a video that lost frames: each moment has the nearest row left.
+    """
     student_ns = _misread_clock(student.timestamps, config)
     joined = align(teacher.timestamps, student_ns, **options)
-    teacher_rows, student_rows = joined.exo_rows, joined.ego_rows
-    distance_ns = joined.max_distance_ns
+    teacher_rows, student_rows, met = joined.exo_rows, joined.ego_rows, len(joined.exo_rows)
     if config.drop_rate or config.join == "index":
-        teacher_rows, student_rows = (
+        teacher_left, student_left = (
             rows[_kept(len(rows), config.drop_rate, [seed, *teacher.name.encode(), view])]
             for rows, view in ((teacher_rows, _TEACHER), (student_rows, _STUDENT))
         )
         if config.join == "index":
-            num_pairs = min(len(teacher_rows), len(student_rows))
-            teacher_rows, student_rows = teacher_rows[:num_pairs], student_rows[:num_pairs]
-            distances = np.abs(teacher.timestamps[teacher_rows] - student_ns[student_rows])
-            distance_ns = int(distances.max())
+            met = min(len(teacher_left), len(student_left))
+            teacher_rows, student_rows = teacher_left[:met], student_left[:met]
         else:
-            again = align(teacher.timestamps[teacher_rows], student_ns[student_rows], **options)
-            teacher_rows, student_rows = teacher_rows[again.exo_rows], student_rows[again.ego_rows]
-            distance_ns = again.max_distance_ns
+            moments_ns = teacher.timestamps[teacher_rows]
+            met = int((np.isin(teacher_rows, teacher_left) & np.isin(student_rows, student_left)).sum())
+            teacher_rows = teacher_left[nearest(teacher.timestamps[teacher_left], moments_ns)]
+            student_rows = student_left[nearest(student_ns[student_left], moments_ns)]
+    distances_ns = np.abs(teacher.timestamps[teacher_rows] - student_ns[student_rows])
     return Pair(
         name=teacher.name,
         teacher_PD=_take(teacher.rows_TD, teacher_rows),
         student_PD=_take(student.rows_TD, student_rows),
-        coverage=len(teacher_rows) / min(len(teacher.timestamps), len(student_ns)),
-        max_distance_ns=distance_ns,
+        coverage=met / min(len(teacher.timestamps), len(student_ns)),
+        max_distance_ns=int(distances_ns.max()),
         seconds=len(teacher_rows) * period_ns(teacher.timestamps) / NS_PER_SECOND,
     )
 
@@ -170,6 +173,6 @@ def _beginning(pair: Pair, share: float) -> Pair:
 
 def _take(rows_TD: torch.Tensor, numbers: npt.NDArray[np.int64]) -> torch.Tensor:
     """Rows by number; a view of the same memory where they are one stretch, as they mostly are."""
-    if numbers[-1] - numbers[0] + 1 == len(numbers):
+    if (np.diff(numbers) == 1).all():
         return rows_TD[int(numbers[0]) : int(numbers[-1]) + 1]
     return rows_TD[torch.from_numpy(numbers).to(rows_TD.device)]
