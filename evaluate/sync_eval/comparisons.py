@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sync_eval.runs import Group
+from sync_eval.runs import Group, Row
 from sync_eval.significance import ALPHA, Comparison
 from sync_eval.table_forms import Layout
-from sync_eval.tables import COLUMNS
+from sync_eval.tables import COLUMNS, dagger_notes, daggers_of
 
 FEW_RECORDINGS = 20
-"""Below it the intervals are too narrow: in simulations of 10 recordings and one seed, 91 % of them held the true
+"""Below it the intervals are too narrow: in simulations of 10 recordings and one seed, 90 % of them held the true
 difference (tests/evaluate/test_significance.py has the simulation)."""
+
+FEW_SEEDS = 5
+"""Below it, and above one, p is too small where seeds make much of a difference; docs/method.md says by how much."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,7 @@ class Report:
 
     names: tuple[str, ...]
     """Of the rows, as they were asked for."""
-    groups: tuple[Group, ...]
+    rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
     num_recordings: int
     protocol: str
@@ -31,6 +34,11 @@ class Report:
     """Classes that formed no segments."""
     replicates: int
     seed: int
+
+    @property
+    def groups(self) -> list[Group]:
+        """Prediction sets of the rows."""
+        return [row.group for row in self.rows]
 
 
 def lay_out(report: Report) -> Layout:
@@ -72,7 +80,7 @@ def to_json(report: Report, notes: Sequence[str]) -> str:
         "seed": report.seed,
         "confidence": 1 - ALPHA,
         "family_size": len(report.comparisons),
-        "rows": [_row(name, group) for name, group in zip(report.names, report.groups, strict=True)],
+        "rows": [_row(name, row) for name, row in zip(report.names, report.rows, strict=True)],
         "comparisons": [_table(report, comparison) for comparison in report.comparisons],
         "notes": list(notes),
     }
@@ -81,8 +89,7 @@ def to_json(report: Report, notes: Sequence[str]) -> str:
 
 def _cells(report: Report, line: Comparison) -> tuple[str, ...]:
     return (
-        report.names[line.other],
-        report.names[line.reference],
+        *(_marked(report.names[row], report.groups[row]) for row in (line.other, line.reference)),
         COLUMNS[line.metric],
         f"{line.score:.2f}",
         f"{line.reference_score:.2f}",
@@ -114,24 +121,36 @@ def _footnotes(report: Report) -> tuple[str, ...]:
             f"(!) The line's own interval leaves zero out, but of {num_lines} lines some would do so by chance: it "
             "isn't a finding. Only a question that was asked before looking may be tested alone (two rows, --metric)."
         )
-    rows = dict(zip(report.names, report.groups, strict=True))
-    notes += [_described(name, group) for name, group in rows.items()]
-    if single := [name for name, group in rows.items() if len(group.seeds) == 1]:
+    rows = dict(zip(report.names, report.rows, strict=True))
+    notes += [_described(name, row.group) for name, row in rows.items()]
+    notes += [
+        f"{name} has predictions for {row.mean('coverage'):.1%} of the frames; the others count as wrong."
+        for name, row in rows.items()
+        if row.mean("coverage") < 1
+    ]
+    if single := [name for name, row in rows.items() if len(row.group.seeds) == 1]:
         has, the_models = ("has", "this model") if len(single) == 1 else ("have", "these models")
         notes.append(
             f"{', '.join(single)} {has} one seed, which can't be resampled: what is found holds for {the_models} on "
             "other recordings, not for the method trained again."
         )
+    if few := sorted({len(group.seeds) for group in report.groups if 1 < len(group.seeds) < FEW_SEEDS}):
+        notes.append(
+            f"{' and '.join(map(str, few))} seeds are few: where seeds make more of the uncertainty than recordings "
+            "do, intervals are too narrow and p is too small."
+        )
     if report.num_recordings < FEW_RECORDINGS:
         notes.append(
             f"{report.num_recordings} recordings are few for a bootstrap: the intervals are somewhat too narrow."
         )
+    notes += dagger_notes([group.origin for group in report.groups])
     if any(group.selected_on_test for group in report.groups):
-        notes.append(
-            "Labels of the test split chose the epoch of a stage of every row: no scores on unseen data, and the "
-            "intervals know nothing of that choice."
-        )
+        notes.append("The intervals know nothing of how epochs were chosen.")
     return tuple(notes)
+
+
+def _marked(name: str, group: Group) -> str:
+    return f"{name}{daggers_of(group.origin)}"
 
 
 def _described(name: str, group: Group) -> str:
@@ -144,7 +163,7 @@ def _described(name: str, group: Group) -> str:
         f"features {group.features}",
         seeds,
     )
-    return f"{name}: {'; '.join(words)}."
+    return f"{_marked(name, group)}: {'; '.join(words)}."
 
 
 def _table(report: Report, line: Comparison) -> dict[str, Any]:
@@ -163,8 +182,8 @@ def _table(report: Report, line: Comparison) -> dict[str, Any]:
     }
 
 
-def _row(name: str, group: Group) -> dict[str, Any]:
-    info = group.info
+def _row(name: str, row: Row) -> dict[str, Any]:
+    group, info = row.group, row.group.info
     return {
         "name": name,
         "run": group.run,
@@ -175,6 +194,7 @@ def _row(name: str, group: Group) -> dict[str, Any]:
         "seeds": list(group.seeds),
         "selection": group.selection,
         "trained_on": list(group.trained_on),
+        "coverage": row.mean("coverage"),
     }
 
 

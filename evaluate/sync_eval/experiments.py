@@ -11,7 +11,7 @@ from sync_eval.config import EvaluateConfig, Protocol
 from sync_eval.runs import Group, Origin, Row, make_group, named_features, score_groups
 from sync_eval.scoring import Truth, read_truth
 from sync_experiments.expansion import PlannedRow, plan_experiment
-from sync_experiments.experiment import Experiment, list_experiments
+from sync_experiments.experiment import Experiment
 from sync_store.datasets import open_dataset
 from sync_store.labels import first_seen
 from sync_store.predictions import MANIFEST, open_predictions
@@ -104,8 +104,7 @@ def evaluate_experiment(
 
 
 def _command(experiment: Experiment, runs: Path | None) -> str:
-    file = experiment.name if experiment.name in list_experiments() else f"{experiment.name}.toml"
-    return f"sync-train experiment {file}" + (f" --runs {runs}" if runs else "")
+    return f"sync-train experiment {experiment.source}" + (f" --runs {runs}" if runs else "")
 
 
 def _seed_folders(run: Path) -> list[Path]:

@@ -1,5 +1,9 @@
-"""Rows of a table by the names that people give them: METHOD, RUN/METHOD, METHOD@VIEW, RUN/METHOD@VIEW, a folder."""
+"""Rows of a table by the names that people give them: METHOD, RUN/METHOD, METHOD@VIEW, RUN/METHOD@VIEW, a folder.
 
+Rows that differ in their features alone are RUN[FEATURES]/METHOD and RUN[FEATURES]/METHOD@VIEW.
+"""
+
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +14,7 @@ from sync_store.errors import DatasetError
 
 
 def find_row(name: str, groups: Sequence[Group]) -> Group:
-    """The row that a name means; a folder if it is no name, which must hold one row alone.
+    """The row that a name means. A folder that is there goes before a row of its name, and must hold one row alone.
 
     Args:
         name: As it was typed.
@@ -19,20 +23,21 @@ def find_row(name: str, groups: Sequence[Group]) -> Group:
     Raises:
         DatasetError: If no row has the name, or several have.
     """
-    found = [group for group in groups if name in _names(group)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        full = [_names(group)[-1] for group in found]
-        if len(set(full)) < len(full):
-            folders = some_of([str(group.sets[0].folder) for group in found])
-            raise DatasetError(
-                f"{name!r} is the name of {len(found)} rows, in {folders}. Give one of them by its folder"
-            )
-        raise DatasetError(f"{name!r} may be {' or '.join(full)}: say which")
     if Path(name).is_dir():
         return _only_row(Path(name))
-    raise DatasetError(f"no row is called {name!r}{suggest(name, _shortest_names(groups))}")
+    shortest = _shortest_names(groups)
+    found = {index: group for index, group in enumerate(groups) if name in _names(group)}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if not found:
+        raise DatasetError(f"no row is called {name!r}{suggest(name, shortest)}")
+    others = [shortest[index] for index in found]
+    if len(set(others)) == len(others):
+        raise DatasetError(f"{name!r} may be {' or '.join(others)}: say which")
+    folders = some_of([str(_folder(group)) for group in found.values()])
+    raise DatasetError(
+        f"{name!r} is the name of {len(found)} rows, in {folders}. Give one of them by its folder"
+    )
 
 
 def check_comparable(names: Sequence[str], groups: Sequence[Group]) -> None:
@@ -59,10 +64,17 @@ def check_comparable(names: Sequence[str], groups: Sequence[Group]) -> None:
             )
 
 
-def _names(group: Group) -> tuple[str, str, str, str]:
+def _names(group: Group) -> tuple[str, ...]:
     """All names of a row, the full one last."""
-    method, view = group.info.method, group.info.view
-    return method, f"{group.run}/{method}", f"{method}@{view}", f"{group.run}/{method}@{view}"
+    method = group.info.method
+    at_view, with_features = f"{method}@{group.info.view}", f"{group.run}[{group.features}]"
+    without = (method, f"{group.run}/{method}", at_view, f"{group.run}/{at_view}")
+    return (*without, f"{with_features}/{method}", f"{with_features}/{at_view}")
+
+
+def _folder(group: Group) -> Path:
+    """The deepest folder that holds all seeds of a row."""
+    return Path(os.path.commonpath([found.folder for found in group.sets]))
 
 
 def _shortest_names(groups: Sequence[Group]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sync_experiments.budget import hours_of_budget, share_of_hours
 from sync_experiments.experiment import ROW_METHODS, Experiment, Row
-from sync_experiments.features import Shelf, Views, choose_views, views_read
+from sync_experiments.features import KINDS, Shelf, Views, choose_views, kinds_read
 from sync_experiments.naming import as_setting, flatten, run_name
 from sync_store.errors import SyncError
 from sync_store.project import Project
@@ -116,7 +116,7 @@ def _plan_row(experiment: Experiment, row: Row, project: Project, shelf: Shelf) 
     views = choose_views(project, row.exo_number)
     feature_set = shelf.feature_set(row.features)
     ego_feature_set = feature_set if row.ego_features is None else shelf.feature_set(row.ego_features)
-    lacks = _lacking_view(row, project, views) or _lacking_features(row, shelf, views)
+    lacks = _lacking_view(experiment, row, project, views) or _lacking_features(row, shelf, views)
     settings = flatten(row.train)
     if lacks is None and experiment.budget_hours is not None:
         try:
@@ -191,9 +191,10 @@ def _tested_view(row: Row, views: Views) -> str | None:
     return views.ego if row.direction == "exo-to-ego" else views.exo
 
 
-def _lacking_view(row: Row, project: Project, views: Views) -> str | None:
+def _lacking_view(experiment: Experiment, row: Row, project: Project, views: Views) -> str | None:
+    read = KINDS if experiment.budget_hours is not None else kinds_read(row)
     for kind, name in (("exo", views.exo), ("ego", views.ego)):
-        if name is None:
+        if name is None and kind in read:
             count = len(project.views_of_kind(kind))
             wanted = row.exo_number if kind == "exo" else 1
             return (
@@ -204,7 +205,9 @@ def _lacking_view(row: Row, project: Project, views: Views) -> str | None:
 
 
 def _lacking_features(row: Row, shelf: Shelf, views: Views) -> str | None:
-    read = [view for view in views_read(row, views) if view is not None]
+    read = [
+        name for kind, name in (("exo", views.exo), ("ego", views.ego)) if kind in kinds_read(row) and name
+    ]
     by_role = {row.features: read}
     if row.ego_features is not None:
         by_role = {

@@ -8,6 +8,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
+from sync_experiments.naming import flatten
 from sync_store.config import from_table, suggest
 from sync_store.errors import ProjectError
 from sync_store.predictions import METHODS
@@ -96,6 +97,8 @@ class Experiment:
 
     name: str
     """Of its file, without `.toml`."""
+    source: str
+    """What to call it by on a command line: its name, or the path of a file of one's own."""
     title: str
     place: str
     """Where it is in the paper: "Table 3", "Supplement, Table 1", "ours"."""
@@ -109,8 +112,8 @@ class Experiment:
     """Lines that `sync-eval table` computes below each group that has a ranked row: by how much the best is above no
     adaptation, or above the second best."""
     swept: str | None = None
-    """Setting below [train] that the rows differ in, dotted (`pairs.share`), or `train_budget`: the horizontal axis
-    of `sync-eval plot`."""
+    """Setting below [train] that the rows differ in, dotted (`pairs.share`): the horizontal axis of `sync-eval
+    plot`."""
     budget_hours: float | None = None
     """Hours that `train_budget` and `pairs_budget` are shares of, or as many as the dataset has."""
 
@@ -130,6 +133,8 @@ class Experiment:
                     f"row {row.label!r} is there twice in group {row.group!r}; their labels must differ"
                 )
             seen.add((row.group, row.label))
+        if self.swept is not None and not any(self.swept in flatten(row.train) for row in self.rows):
+            raise ValueError(f"no row sets what is swept: train.{self.swept}")
 
     def _check(self, row: Row) -> None:
         if unknown := [metric for metric in row.paper if metric not in self.metrics]:
@@ -165,11 +170,11 @@ def read_experiment(source: str | Path) -> Experiment:
         ProjectError: If there is none of that name, or its file isn't one; says which field of which row.
     """
     if isinstance(source, Path):
-        return _parse(source.stem, _read(source), str(source))
+        return _parse(source.stem, str(source), _read(source), str(source))
     if source not in (known := list_experiments()):
         raise ProjectError(f"there is no experiment {source!r}{suggest(source, list(known))}")
     file = _shipped() / f"{source}.toml"
-    return _parse(source, file.read_text(encoding="utf-8"), file.name)
+    return _parse(source, source, file.read_text(encoding="utf-8"), file.name)
 
 
 def _shipped() -> Traversable:
@@ -187,7 +192,7 @@ def _read(file: Path) -> str:
         raise ProjectError(f"{file}: can't be read as text ({error})") from None
 
 
-def _parse(name: str, text: str, where: str) -> Experiment:
+def _parse(name: str, source: str, text: str, where: str) -> Experiment:
     try:
         table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -196,4 +201,4 @@ def _parse(name: str, text: str, where: str) -> Experiment:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ProjectError(f"{where}: rows must be sections, written [[rows]]")
     parsed = tuple(from_table(Row, row, f"{where} [[rows]] {number}") for number, row in enumerate(rows, 1))
-    return from_table(Experiment, {**table, "name": name, "rows": parsed}, where)
+    return from_table(Experiment, {**table, "name": name, "source": source, "rows": parsed}, where)

@@ -4,7 +4,7 @@ A row of a table names a role: "dinov2" is whatever the project extracts by defa
 own name, unless section [experiments.features] of sync.toml says otherwise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sync_experiments.experiment import Row
@@ -14,10 +14,16 @@ from sync_store.reader import FeatureStore, how_made
 
 DEFAULT_ROLE = "dinov2"
 
+TSM = "tsm"
+"""The network that `sync-extract finetune` trains where [extract.finetune] names no other."""
+
+KINDS = ("exo", "ego")
+"""Of views."""
+
 _FINETUNED = {
-    "tsm-exo": "sync-extract finetune exo --weights tsm_rgb.ckpt --views {exo}",
-    "tsm-ego": "sync-extract finetune ego --weights tsm_rgb.ckpt --views {ego}",
-    "tsm-both": "sync-extract finetune both --weights tsm_rgb.ckpt --views {exo} --views {ego}",
+    "tsm-exo": "sync-extract finetune exo{start} --views {exo}",
+    "tsm-ego": "sync-extract finetune ego{start} --views {ego}",
+    "tsm-both": "sync-extract finetune both{start} --views {exo} --views {ego}",
     "tsm-v3-e4": "sync-extract distill v3-e4 --weights backbones/exo/model.safetensors --exo {exo} --ego {ego}",
 }
 """How the backbone of a role is trained (docs/datasets.md, "The backbones of the paper's tables")."""
@@ -100,11 +106,14 @@ class Shelf:
     def _how(self, role: str, feature_set: str, options: str) -> str:
         if role in _FINETUNED:
             views = choose_views(self.project, 1)
-            train = _FINETUNED[role].format(exo=views.exo, ego=views.ego)
+            backbone = self._backbone_to_tune()
+            start = " --weights tsm_rgb.ckpt" if backbone == TSM else ""  # the demo's begins without
+            train = _FINETUNED[role].format(exo=views.exo, ego=views.ego, start=start)
             weights = f"backbones/{role.removeprefix('tsm-')}/model.safetensors"
             return (
-                f"Train its backbone with: {train}; extract it with: sync-extract --backbone tsm --weights {weights} "
-                f"--feature-set {feature_set} {options}; or name another in [experiments.features] {role}"
+                f"Train its backbone with: {train}; extract it with: sync-extract --backbone {backbone} "
+                f"--weights {weights} --feature-set {feature_set} {options}; or name another in "
+                f"[experiments.features] {role}"
             )
         if role == DEFAULT_ROLE:
             return f"Extract it with: sync-extract {options}"
@@ -112,6 +121,11 @@ class Shelf:
             f"Extract it with: sync-extract --feature-set {feature_set} {options}, or name another in "
             f"[experiments.features] {role}"
         )
+
+    def _backbone_to_tune(self) -> str:
+        section = self.project.stage("extract").get("finetune")
+        backbone = section.get("backbone", TSM) if isinstance(section, Mapping) else TSM
+        return backbone if isinstance(backbone, str) else TSM
 
     def _default(self) -> str:
         """As `sync-train` chooses: what [train] names, what [extract] makes, the store's only one."""
@@ -125,8 +139,6 @@ class Shelf:
         return stored[0] if len(stored) == 1 else "dinov2-large"
 
 
-def views_read(row: Row, views: Views) -> tuple[str | None, ...]:
-    """Views whose features a row needs, for training or testing."""
-    if row.method == "exo-oracle":
-        return (views.exo,)
-    return (views.ego,) if row.method == "ego-oracle" else (views.exo, views.ego)
+def kinds_read(row: Row) -> tuple[str, ...]:
+    """Kinds of view whose features a row needs, for training or testing."""
+    return {"exo-oracle": ("exo",), "ego-oracle": ("ego",)}.get(row.method, KINDS)

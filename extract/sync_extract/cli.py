@@ -16,7 +16,7 @@ from sync_extract.commands.import_ import import_features
 from sync_extract.commands.ls import list_store
 from sync_extract.commands.split import split
 from sync_extract.commands.verify import verify
-from sync_extract.config import POSITION_EMBEDDINGS, PRESET_NAMES, SHIFTS, ExtractConfig
+from sync_extract.config import OF_ONE_BACKBONE, POSITION_EMBEDDINGS, PRESET_NAMES, SHIFTS, ExtractConfig
 from sync_store.config import from_table
 from sync_store.console import (
     EXIT_SOME_FAILED,
@@ -125,8 +125,16 @@ def main(
 
 
 def read_config(project: Project, overrides: dict[str, Any]) -> ExtractConfig:
-    """Settings of a project's [extract] section under overriding options."""
-    config = from_table(ExtractConfig, project.stage("extract"), f"{project.file} [extract]")
+    """Settings of a project's [extract] section under overriding options.
+
+    Where these name another backbone than the section, what the section says of its own one doesn't apply.
+    """
+    where = f"{project.file} [extract]"
+    table = project.stage("extract")
+    config = from_table(ExtractConfig, table, where)
+    if overrides.get("backbone", config.backbone) != config.backbone:
+        shared = {key: value for key, value in table.items() if key not in OF_ONE_BACKBONE}
+        config = from_table(ExtractConfig, shared, where)
     if config.weights is not None:
         config = replace(config, weights=project.folder / config.weights)
     try:

@@ -84,6 +84,8 @@ def assemble(
     Yields:
         Clips (batch_rows, K, C, h, w).
     """
+    if not len(clip_frames_RK):  # all rows of a recording were there, which was killed before it was complete
+        return
     lowest_R, highest_R = clip_frames_RK.min(axis=1), clip_frames_RK.max(axis=1)
     row, held_start = 0, int(lowest_R[0])
     held: torch.Tensor | None = None

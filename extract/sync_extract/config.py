@@ -26,6 +26,18 @@ SHIFTS = ("none", "window8")
 POSITION_EMBEDDINGS = ("transformers", "hub")
 """Who resizes DINOv2's position embeddings: as the library transformers, or as the authors' hub code."""
 
+OF_ONE_BACKBONE = (
+    "backbone",
+    "weights",
+    "feature_set",
+    "preset",
+    "tokens",
+    "shift",
+    "position_embedding",
+    "trained_on",
+)
+"""Settings that say nothing of another backbone."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractConfig:

@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 @click.option("--method", type=click.Choice(METHODS), help="Which model of the run [default: tas].")
 @click.option("--seed", type=click.IntRange(min=0), help="Which seed of the run [default: the lowest].")
 @click.option(
+    "--runs",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the project's runs [default: [runs] path].",
+)
+@click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("predictions"),
@@ -58,6 +63,7 @@ def main(
     run: str,
     method: str | None,
     seed: int | None,
+    runs: Path | None,
     output: Path,
     weights: Path | None,
     device: str,
@@ -81,7 +87,7 @@ def main(
     videos = describe_videos(paths)
     project = load_project_if_any(project_path)
     say = (lambda _: None) if quiet or as_json else (lambda text: click.echo(text, err=True))
-    with open_model(run, method, seed, project) as model:
+    with open_model(run, method, seed, project, runs) as model:
         options = ExtractionOptions(
             weights=weights or weights_of(project, model.recipe),
             device=device,

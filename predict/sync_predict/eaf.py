@@ -36,7 +36,7 @@ def to_eaf(segments: Segments, video: Path, folder: Path, author: str, written: 
 
     Args:
         segments: On the video's clock; what lies before 0, where ELAN has no time, is cut off.
-        video: The file that they are of.
+        video: The file that they are of, absolute.
         folder: Where the document will be.
         author: Who annotated.
         written: When, with a time zone.
@@ -56,7 +56,7 @@ def to_eaf(segments: Segments, video: Path, folder: Path, author: str, written: 
     ET.SubElement(
         header,
         "MEDIA_DESCRIPTOR",
-        MEDIA_URL=_xml(f"file:///{video.resolve().as_posix().lstrip('/')}"),
+        MEDIA_URL=_xml(f"file:///{video.as_posix().lstrip('/')}"),
         MIME_TYPE=_MIME_TYPES.get(video.suffix.lower(), "unknown"),
         RELATIVE_MEDIA_URL=_xml(_relative(video, folder)),
     )
@@ -124,7 +124,7 @@ def _annotate(segments: Segments, times: ET.Element, actions: ET.Element, confid
 
 def _relative(video: Path, folder: Path) -> str:
     """From the document to the video, without the quoting of addresses, as ELAN itself writes it."""
-    path = Path(os.path.relpath(video.resolve(), folder.resolve())).as_posix()
+    path = Path(os.path.relpath(video, folder.resolve())).as_posix()
     return path if path.startswith("../") else f"./{path}"
 
 

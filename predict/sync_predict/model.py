@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from sync_predict.programs import chosen, run_program
 from sync_store.errors import TrainingError
-from sync_store.exported import RECIPE, ModelRecipe, read_recipe
+from sync_store.exported import RECIPE, ModelRecipe, check_weights, read_recipe
 from sync_store.project import Project
 
 DEFAULT_METHOD = "tas"
@@ -26,7 +26,9 @@ class Model:
 
 
 @contextmanager
-def open_model(run: str, method: str | None, seed: int | None, project: Project | None) -> Iterator[Model]:
+def open_model(
+    run: str, method: str | None, seed: int | None, project: Project | None, runs: Path | None
+) -> Iterator[Model]:
     """Find a model; that of a run is exported into a folder that goes away.
 
     Args:
@@ -34,21 +36,25 @@ def open_model(run: str, method: str | None, seed: int | None, project: Project 
         method: The method; by default `DEFAULT_METHOD`.
         seed: The seed; by default the run's lowest.
         project: Where runs are named; None if there is none.
+        runs: Folder of runs, where it isn't the project's.
 
     Raises:
-        TrainingError: If an exported model is another one than asked for, or reads features that can't be extracted.
+        TrainingError: If an exported model is another one than asked for, has the weights of another one, or reads
+            features that can't be extracted.
         SyncError: If there is no such run, or it has no such method.
     """
     if (Path(run) / RECIPE).is_file():
         model = Model(folder=Path(run).resolve(), recipe=read_recipe(Path(run)))
         _check_asked(model, method, seed)
         _check_features(model)
+        check_weights(model.folder, model.recipe)
         yield model
         return
     with TemporaryDirectory(prefix="sync-predict-") as folder:
         run_program(
             "sync-train",
             *chosen("--project", [None if project is None else project.file]),
+            *chosen("--runs", [runs]),
             "export",
             *("--no-scores", "--output", folder, "--method", method or DEFAULT_METHOD),
             *chosen("--seed", [seed]),

@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
@@ -58,7 +59,7 @@ def render_page(segments: Segments, video: Path, folder: Path, classes: list[str
     shown = _shown(segments, class_colors(classes))
     return environment.get_template("page.html").render(
         video_name=video.name,
-        address=relative_address(video, folder),
+        address=f"{relative_address(video.parent, folder)}/{quote(video.name)}",
         title=title,
         segments=shown,
         first_ms=shown[0].start_ms if shown else 0,

@@ -1,14 +1,17 @@
 """From videos to segments: extraction with the model's own recipe, the model, and what is written of each video."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sync_predict.model import Model
-from sync_predict.results import are_written, write_results
+from sync_predict.results import read_written, write_results
 from sync_predict.videos import Video
-from sync_predict.work import ExtractionOptions, Work
+from sync_predict.work import ExtractionOptions, open_work
+
+DAMAGED = "its features, which were extracted before, are damaged. Extract them again with --overwrite"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,28 +46,39 @@ def predict_videos(
         SyncError: If nothing can be done.
     """
     folders = {video: output / video.name for video in videos}
-    to_do = [
-        video for video in videos if options.overwrite or not are_written(folders[video], video, model.recipe)
-    ]
-    work = Work(output, model.recipe)
-    problems: dict[Video, str] = {}
-    if to_do:
-        say(f"extracting features {model.recipe.feature_set.name} of {len(to_do)} of {len(videos)} videos")
-        problems = work.extract(to_do, options)
-    extracted = [video for video in to_do if work.has_features(video)]
-    segments = work.predict(extracted, model, options.device)
-    classes = _classes(model)
-    for video in extracted:
-        write_results(folders[video], video, segments[video], model.recipe, classes)
+    with open_work(output, model.recipe) as work:
+        before = {} if options.overwrite else _read_written(folders, model)
+        to_do = [video for video in videos if video not in before]
+        problems: dict[Video, str | None] = {
+            video: table.get("incomplete") for video, table in before.items()
+        }
+        if to_do:
+            say(
+                f"extracting features {model.recipe.feature_set.name} of {len(to_do)} of {len(videos)} videos"
+            )
+            problems.update(work.extract(to_do, options))
+        extracted = [video for video in to_do if work.has_features(video)]
+        segments = work.predict(extracted, model, options.device)
+        classes = _classes(model)
+        for video in to_do:
+            problems.setdefault(video, work.shortfall(video) if video in segments else DAMAGED)
+            if video in segments:
+                write_results(folders[video], video, segments[video], model.recipe, classes, problems[video])
     return [
         Outcome(
             video=video,
             folder=folders[video],
-            is_written=video not in to_do or video in segments,
-            problem=problems.get(video),
+            is_written=video in before or video in segments,
+            problem=problems[video],
         )
         for video in videos
     ]
+
+
+def _read_written(folders: Mapping[Video, Path], model: Model) -> dict[Video, dict[str, Any]]:
+    """What was written before of videos, of those that are done."""
+    tables = {video: read_written(folder, video, model.recipe) for video, folder in folders.items()}
+    return {video: table for video, table in tables.items() if table is not None}
 
 
 def _classes(model: Model) -> list[str]:

@@ -20,7 +20,12 @@ JSON = "segments.json"
 
 
 def write_results(
-    folder: Path, video: Video, segments: Segments, recipe: ModelRecipe, classes: list[str]
+    folder: Path,
+    video: Video,
+    segments: Segments,
+    recipe: ModelRecipe,
+    classes: list[str],
+    shortfall: str | None,
 ) -> None:
     """Write all files of a video.
 
@@ -30,6 +35,7 @@ def write_results(
         segments: On its clock.
         recipe: Of the model.
         classes: Of the model, in order of its outputs.
+        shortfall: What the features lack of the video, if anything.
     """
     (folder / JSON).unlink(missing_ok=True)
     write_atomic(folder / CSV, segments_to_csv(segments))
@@ -37,18 +43,19 @@ def write_results(
     eaf = to_eaf(segments, video.path, folder, author, datetime.now(UTC))
     write_atomic(folder / EAF, eaf)
     write_atomic(folder / PAGE, render_page(segments, video.path, folder, classes, _title(recipe)).encode())
-    write_json(folder / JSON, {**_made_from(video, recipe), "classes": classes, "segments": _table(segments)})
+    of_video = {**_made_from(video, recipe), "incomplete": shortfall}
+    write_json(folder / JSON, {**of_video, "classes": classes, "segments": _table(segments)})
 
 
-def are_written(folder: Path, video: Video, recipe: ModelRecipe) -> bool:
-    """Whether the files of this very video by this very model are there."""
+def read_written(folder: Path, video: Video, recipe: ModelRecipe) -> dict[str, Any] | None:
+    """What segments.json says, if the files of this very video by this very model are there."""
     try:
         table = json.loads((folder / JSON).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return False
+        return None
     made_from = _made_from(video, recipe)
     is_same = isinstance(table, dict) and {key: table.get(key) for key in made_from} == made_from
-    return is_same and all((folder / name).is_file() for name in (CSV, EAF, PAGE))
+    return table if is_same and all((folder / name).is_file() for name in (CSV, EAF, PAGE)) else None
 
 
 def _made_from(video: Video, recipe: ModelRecipe) -> dict[str, Any]:

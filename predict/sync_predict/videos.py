@@ -20,7 +20,7 @@ class Video:
     """One video file."""
 
     path: Path
-    """Absolute."""
+    """Absolute, by the name that it was given by: what a link leads to is often named by a digest."""
     name: str
     """Of the folder of its segments."""
     recording: str
@@ -33,14 +33,17 @@ class Video:
 
 
 def describe_videos(paths: Iterable[Path]) -> list[Video]:
-    """Each file once, in the given order.
+    """Each file once, in the given order and by the first of its names.
 
     Raises:
         VideoError: If one has no suffix of a video, or two would share a folder.
     """
     videos: dict[str, Video] = {}
-    for path in dict.fromkeys(path.resolve() for path in paths):
-        video = _describe(path)
+    by_target: dict[Path, Path] = {}
+    for given in paths:
+        by_target.setdefault(given.resolve(), given.parent.resolve() / given.name)
+    for target, path in by_target.items():
+        video = _describe(path, target)
         if (other := videos.get(video.name.lower())) is not None:
             raise VideoError(
                 f"{path}: its segments would go to the same folder as those of {other.path} ({video.name}). Predict "
@@ -57,7 +60,7 @@ def safe_name(stem: str) -> str:
     return shortened.rstrip(" .") or "video"
 
 
-def _describe(path: Path) -> Video:
+def _describe(path: Path, target: Path) -> Video:
     if path.suffix.lower() not in VIDEO_SUFFIXES:
         known = ", ".join(sorted(VIDEO_SUFFIXES))
         raise VideoError(f"{path}: isn't a video by its name; expected one of {known}")
@@ -67,8 +70,8 @@ def _describe(path: Path) -> Video:
         raise VideoError(
             f"{str(path)!r}: its name isn't UTF-8, which pages and tables are written in. Rename it"
         ) from None
-    status = path.stat()
-    key = b"\0".join((os.fsencode(path), b"%d" % status.st_size, b"%d" % status.st_mtime_ns))
+    status = target.stat()
+    key = b"\0".join((os.fsencode(target), b"%d" % status.st_size, b"%d" % status.st_mtime_ns))
     name = safe_name(path.stem)
     recording = f"{name}-{hashlib.sha256(key).hexdigest()[:12]}"
     return Video(path=path, name=name, recording=check_name("video", recording, VideoError))

@@ -16,7 +16,9 @@ from sync_store.atomic import write_json
 from sync_store.config import from_table
 from sync_store.errors import ProjectError, TrainingError
 from sync_store.layout import FeatureSet
+from sync_store.provenance import file_digest
 
+WEIGHTS = "model.safetensors"
 RECIPE = "recipe.json"
 FORMAT = "sync-model"
 VERSION = 1
@@ -77,7 +79,7 @@ class ModelRecipe:
     kind: str
     """`exo` or `ego`: the kind of that view."""
     weights_sha256: str
-    """SHA-256 of model.safetensors."""
+    """SHA-256 of model.safetensors; see `check_weights`."""
     feature_set: FeatureSet
     """The features that it predicts on."""
     extract: ExtractSettings
@@ -121,3 +123,20 @@ def read_recipe(folder: Path) -> ModelRecipe:
             f"{path}: has changed since it was exported; export it again with sync-train export"
         )
     return recipe
+
+
+def check_weights(folder: Path, recipe: ModelRecipe) -> None:
+    """Check that an exported folder has the weights that its recipe is of.
+
+    Raises:
+        TrainingError: If they are missing, damaged, or another model's.
+    """
+    try:
+        digest = file_digest(folder / WEIGHTS)
+    except FileNotFoundError:
+        raise TrainingError(f"{folder}: holds no weights ({WEIGHTS} is missing)") from None
+    if digest != recipe.weights_sha256:
+        raise TrainingError(
+            f"{folder / WEIGHTS}: isn't the file that was exported (SHA-256 {digest[:12]}…, expected "
+            f"{recipe.weights_sha256[:12]}…). Copy it once more, or export it again with sync-train export"
+        )

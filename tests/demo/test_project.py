@@ -37,13 +37,20 @@ def test_it_says_that_it_is_not_the_papers_data_and_why_each_setting_differs(fil
     assert "not the paper's" in text.split("[dataset]")[0]
     extract = text.split("[extract]")[1].split("\n[")[0].strip().splitlines()
     settings = [number for number, line in enumerate(extract) if " = " in line and line[0] != "#"]
-    assert len(settings) == len(tomllib.loads(text)["extract"])
+    section = tomllib.loads(text)["extract"]
+    assert len(settings) == len(section) - len(("finetune", "distill"))
     assert all(extract[number - 1].startswith("# ") for number in settings)
     train = text.split("\n[train]")[1]
     assert all(
         word in train
         for word in ("# Published: chunks", "# Not in the paper", "# Paper: 1e-4", "# Paper: SGD")
     )
+
+
+def test_tsms_for_the_papers_tables_can_be_trained_without_weights(file: Path) -> None:
+    config = read_config(load_project(file), {})
+    for section in (config.finetune, config.distill):
+        assert (section.backbone, section.weights) == ("tsm-random-demo", None)
 
 
 def test_the_trainer_takes_its_settings(file: Path) -> None:

@@ -125,6 +125,7 @@ def test_wrong_usage_is_status_2(sync_eval: Command) -> None:
         ["--nonsense"],
         ["table", "--format", "pdf"],
         ["score"],
+        ["plot", "--format", "text"],
         ["plot", "--protocol", "masked"],
     ):
         done = sync_eval(*arguments)

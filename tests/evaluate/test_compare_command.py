@@ -3,17 +3,14 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from sync_eval.cli import main
 from sync_eval.row_names import find_row
 from sync_eval.runs import find_groups
 from sync_store.errors import DatasetError
@@ -24,27 +21,10 @@ Command = Callable[..., Any]
 METRICS = ("edit", "f1_10", "f1_25", "f1_50", "mof")
 
 
-@dataclass(frozen=True)
-class Done:
-    """A command's end, as a subprocess has it."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
-def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+def compare(sync_eval_here: Command) -> Command:
     """Runs `sync-eval compare` within the test's process, in the test's folder."""
-    for name in [name for name in os.environ if name.startswith("SYNC_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str | Path) -> Done:
-        result = CliRunner().invoke(main, ["compare", *map(str, arguments)])
-        return Done(result.exit_code, result.stdout, result.stderr)
-
-    return run
+    return partial(sync_eval_here, "compare")
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +77,10 @@ def test_text_says_what_is_resolved_and_what_that_means(trained: Any, sync_eval:
     assert "tas: run main; method tas; view e4; features demo; seeds 0, 1, 2." in notes
     assert "zoo: run main; method zoo; view e4; features demo; seed 0." in notes
     assert "zoo has one seed, which can't be resampled: what is found holds for this model on" in notes
+    assert (
+        "\n3 seeds are few: where seeds make more of the uncertainty than recordings do, intervals are"
+        in notes
+    )
     assert sorted(trained.root.rglob("*")) == before, "nothing is written"
 
 
@@ -104,7 +88,7 @@ def test_json_agrees_with_the_table_csv_and_itself(
     trained: Any, compare: Command, sync_eval: Command
 ) -> None:
     asked = ("--project", trained.root, "feature", "tas", "zoo")
-    text = compare(*asked, "--json").stdout
+    text = compare(*asked, "--json", "--format", "csv").stdout
     document = json.loads(text)
     assert compare(*asked, "--json").stdout == text
     rows = {
@@ -211,7 +195,10 @@ def test_few_recordings_and_selection_on_test_are_said(folder: Any, compare: Com
     done = compare("feature", "tas")
     assert done.stderr == "note: recording r4 has no labels and isn't scored\n"
     assert "3 recordings are few for a bootstrap: the intervals are somewhat too narrow." in done.stdout
-    assert "Labels of the test split chose the epoch of a stage of every row" in done.stdout
+    assert done.stdout.splitlines()[2].split()[:2] == ["tas‡", "feature‡"]
+    assert "‡ Labels of the test split chose the epoch of a stage (published-test-ego)" in done.stdout
+    assert done.stdout.endswith("\nThe intervals know nothing of how epochs were chosen.\n")
+    assert "seeds are few" not in done.stdout
     assert (
         "feature, tas have one seed, which can't be resampled: what is found holds for these models"
         in done.stdout
@@ -224,6 +211,25 @@ def test_few_recordings_and_selection_on_test_are_said(folder: Any, compare: Com
             "error: labels of the test split chose the epoch of feature (published-test-ego) and not that of zoo"
             in done.stderr
         )
+
+
+def test_few_seeds_missing_predictions_and_trained_backbones_are_said(folder: Any, compare: Command) -> None:
+    for name in ("r1", "r2"):
+        folder.add(name, "a*10 b*10")
+    for method, num_seeds, frames in (("feature", 5, "a*20"), ("tas", 3, "a*10 -*10"), ("mmd", 2, "a*20")):
+        for seed in range(num_seeds):
+            told = {"trained_on": ("views of train",)} if method == "mmd" else {}
+            folder.predict(dict.fromkeys(("r1", "r2"), frames), method=method, seed=seed, **told)
+    lines = compare("feature", "tas", "mmd").stdout.splitlines()
+    assert "tas has predictions for 50.0% of the frames; the others count as wrong." in lines
+    assert "mmd†: run main; method mmd; view e4; features demo; seeds 0, 1." in lines
+    assert "† The backbone of demo was trained on: views of train." in lines
+    assert [line.split()[:2] for line in lines[2:13:6]] == [["tas", "feature"], ["mmd†", "feature"]]
+    (few,) = (line for line in lines if "seeds are few" in line)
+    assert few.startswith("2 and 3 seeds are few: ") and few.endswith(" too narrow and p is too small.")
+    assert "seeds are few" not in compare("feature", "main/feature").stdout
+    rows = json.loads(compare("feature", "tas", "--json").stdout)["rows"]
+    assert [row["coverage"] for row in rows] == [1, 0.5]
 
 
 @pytest.fixture
@@ -263,9 +269,9 @@ def test_names_of_rows(many: Any, name: str, run: str, method: str, view: str) -
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("tas", r"'tas' may be main/tas@e4 or wide/tas@e4: say which$"),
-        ("mmd", r"'mmd' may be main/mmd@e3 or main/mmd@e4: say which$"),
-        ("main/mmd", r"'main/mmd' may be main/mmd@e3 or main/mmd@e4: say which$"),
+        ("tas", r"'tas' may be main/tas or wide/tas: say which$"),
+        ("mmd", r"'mmd' may be mmd@e3 or mmd@e4: say which$"),
+        ("main/mmd", r"'main/mmd' may be mmd@e3 or mmd@e4: say which$"),
         ("exo_oracle", r"no row is called 'exo_oracle', did you mean 'exo-oracle'\?$"),
         ("mian/tas", r"no row is called 'mian/tas', did you mean 'main/tas'\?$"),
         (
@@ -280,16 +286,33 @@ def test_wrong_and_ambiguous_names(many: Any, name: str, message: str) -> None:
         find_row(name, find_groups([many.root / "runs"]))
 
 
-def test_rows_with_one_full_name_are_told_apart_by_their_folders(folder: Any) -> None:
+def test_rows_that_differ_in_features_alone_are_told_apart_by_them(folder: Any) -> None:
     folder.add("r1", "a*10")
     for features in ("tsm", "dinov2"):
         folder.predict({"r1": "a*10"}, feature_set=features, folder=folder.root / "runs" / features)
     groups = find_groups([folder.root / "runs"])
-    with pytest.raises(
-        DatasetError, match=r"'tas' is the name of 2 rows, in .*dinov2.*tsm.*Give one of them by"
-    ):
+    for name in ("tas", "main/tas@e4"):
+        with pytest.raises(
+            DatasetError, match=rf"'{name}' may be main\[dinov2\]/tas or main\[tsm\]/tas: say which$"
+        ):
+            find_row(name, groups)
+    for name in ("main[tsm]/tas", "main[tsm]/tas@e4", str(folder.root / "runs" / "tsm")):
+        assert find_row(name, groups).info.feature_set == "tsm"
+
+
+def test_rows_with_one_full_name_are_told_apart_by_the_folder_of_all_their_seeds(folder: Any) -> None:
+    folder.add("r1", "a*10")
+    for split, seed in (("test", 0), ("test", 1), ("val", 0), ("val", 1)):
+        place = folder.root / "runs" / split / f"seed-{seed}"
+        folder.predict({"r1": "a*10"}, folder=place, split=split, seed=seed)
+    groups = find_groups([folder.root / "runs"])
+    with pytest.raises(DatasetError) as caught:
         find_row("tas", groups)
-    assert find_row(str(folder.root / "runs" / "tsm"), groups).info.feature_set == "tsm"
+    one, other = (folder.root / "runs" / split for split in ("test", "val"))
+    assert str(caught.value) == (
+        f"'tas' is the name of 2 rows, in {one}, {other}. Give one of them by its folder"
+    )
+    assert find_row(str(one), groups).seeds == (0, 1)
 
 
 def test_folders_as_rows(many: Any, compare: Command) -> None:
@@ -317,6 +340,12 @@ def test_rows_in_other_folders(many: Any, compare: Command) -> None:
     assert (only_folders.returncode, only_folders.stderr) == (0, "")
     done = compare("main/tas", "wide/tas")
     assert done.returncode == 1 and "runs: there is no such folder" in done.stderr
+    (many.root / "runs").mkdir()
+    again = compare("elsewhere/wide", "elsewhere/wide/seed-0")
+    assert again.stdout == only_folders.stdout, "runs that nobody names needn't be whole"
+    (many.root / "main" / "tas").mkdir(parents=True)
+    done = compare("main/tas", "elsewhere/wide")
+    assert "error: main/tas: there are no finished runs in it" in done.stderr, "a folder goes before a row"
 
 
 def test_rows_of_different_splits_are_refused(folder: Any, compare: Command) -> None:

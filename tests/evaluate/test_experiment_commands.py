@@ -143,3 +143,19 @@ def test_plot_draws_a_sweep_and_says_where(trained: Any, sync_eval: Command) -> 
     assert (
         done.returncode == 2 and "table4 is an experiment, of which --recording draws nothing" in done.stderr
     )
+
+
+def test_curves_are_drawn_under_the_protocol_that_the_table_has(
+    folder: Any, run_row: Callable[..., None], sync_eval_here: Command
+) -> None:
+    """Cut out and joined, both a's are one segment, and edit is another."""
+    folder.add("r1", "a*10 -*5 a*5 b*10")
+    run_row(folder, plan(folder, "table4")["/10 %"], "b*10 a*20")
+    drawn = []
+    for name, variables in (("masked", {}), ("joined", {"SYNC_PROTOCOL": "published-concat"})):
+        done = sync_eval_here("plot", "table4", "--output", name, **variables)
+        assert done.returncode == 0, done.stderr
+        drawn.append((folder.root / name / "table4.png").read_bytes())
+    assert drawn[0] != drawn[1]
+    sync_eval_here("plot", "table4", "--protocol", "published-concat", "--output", "option")
+    assert (folder.root / "option" / "table4.png").read_bytes() == drawn[1]

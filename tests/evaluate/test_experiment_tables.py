@@ -24,6 +24,7 @@ from sync_store.writer import RecordingWriter
 
 SMALL = Experiment(
     name="small",
+    source="mine/small.toml",
     title="A small one",
     place="Table 9",
     dataset="Assembly101, v3 → e4",
@@ -125,7 +126,7 @@ def test_what_must_be_said_is_said(two_seeds: Any) -> None:
     assert note == "A note of the file."
     assert scored == "split test; sequences 1; frames 20; protocol masked."
     assert seeds == "Mean ± standard deviation over seeds." and other == "§ Of other seeds than 0, 1."
-    assert pending == "– 1 of 5 rows not run yet. Run them with: sync-train experiment small.toml"
+    assert pending == "– 1 of 5 rows not run yet. Run them with: sync-train experiment mine/small.toml"
     assert lacks.startswith("– TSM: feature set tsm-exo isn't there.") and "sync-extract" in lacks
     assert dagger == "† The backbone of dinov2-large was trained on: views of train."
     text = as_text(layout)
@@ -157,8 +158,13 @@ def test_nothing_run_is_all_dashes_and_the_command(featured: Any) -> None:
     layout = lay_out(evaluate(featured))
     ours = {cell for cells in layout.cells for cell in cells[2:-1]}
     assert ours == {"–"}
-    assert layout.footnotes[1] == "– 4 of 5 rows not run yet. Run them with: sync-train experiment small.toml"
-    no_paper = Experiment(name="n", title="t", place="ours", dataset="none", rows=(Row(label="x"),))
+    assert (
+        layout.footnotes[1]
+        == "– 4 of 5 rows not run yet. Run them with: sync-train experiment mine/small.toml"
+    )
+    no_paper = Experiment(
+        name="n", source="n", title="t", place="ours", dataset="none", rows=(Row(label="x"),)
+    )
     bare = lay_out(evaluate(featured, no_paper))
     assert bare.span is None and bare.marks is None and bare.title == "t"
 
@@ -216,6 +222,7 @@ def write_check(folder: Any, planned: PlannedRow, seed: int, content: str) -> Pa
 
 RECOGNITION = Experiment(
     name="guess",
+    source="mine/guess.toml",
     title="Recognition",
     place="ours",
     dataset="none",
@@ -266,7 +273,8 @@ def test_seeds_of_other_settings_are_not_averaged(featured: Any) -> None:
         evaluate(featured, RECOGNITION)
     write_check(featured, planned, 1, '{"seed": 0, "metrics": {"accuracy": 1}, "inputs": {"settings": "a"}}')
     with pytest.raises(
-        DatasetError, match=r"or the seed doesn't\. Make them again with: sync-train experiment guess"
+        DatasetError,
+        match=r"or the seed doesn't\. Make them again with: sync-train experiment mine/guess\.toml$",
     ):
         evaluate(featured, RECOGNITION)
 
@@ -298,7 +306,7 @@ def test_a_damaged_check_is_an_error(featured: Any, content: str, problem: str) 
     with pytest.raises(DatasetError, match=problem) as caught:
         evaluate(featured, RECOGNITION)
     assert str(path) in str(caught.value)
-    assert "make it again with: sync-train experiment guess.toml" in str(caught.value)
+    assert str(caught.value).endswith("make it again with: sync-train experiment mine/guess.toml")
 
 
 @pytest.mark.parametrize("name", list_experiments())

@@ -163,9 +163,9 @@ def test_the_same_runs_give_the_same_page(trained: Any, sync_eval: Command) -> N
     assert (trained.root / "report.html").read_bytes() == (trained.root / "again.html").read_bytes()
 
 
-def test_experiments_by_name(folder: Any, sync_eval: Command, run_row: Callable[..., None]) -> None:
+def test_experiments_by_name(folder: Any, sync_eval_here: Command, run_row: Callable[..., None]) -> None:
     folder.add("r1", "a*10 b*10")
-    done = sync_eval("report", "table4", "table3")
+    done = sync_eval_here("report", "table4", "table3")
     assert done.returncode == 1 and "no row of table4, table3 has predictions yet" in done.stderr
     rows = {
         row.row.label: row for row in plan_experiment(read_experiment("table4"), load_project(folder.root))
@@ -173,7 +173,7 @@ def test_experiments_by_name(folder: Any, sync_eval: Command, run_row: Callable[
     run_row(folder, rows["0 %"], "a*20", "a*20")
     run_row(folder, rows["10 %"], "a*20", "a*16 b*4")
     run_row(folder, rows["100 %"], "a*10 b*10", "a*12 b*8")
-    done = sync_eval("report", "table4", "table3")
+    done = sync_eval_here("report", "table4", "table3")
     assert done.returncode == 0, done.stderr
     page = page_of(folder)
     names = [row["name"] for row in page.data["rows"]]
@@ -184,6 +184,29 @@ def test_experiments_by_name(folder: Any, sync_eval: Command, run_row: Callable[
     marked = [text for text, classes in page.cells if "best" in classes]
     assert "95.00 ± 7.07" in marked and "28.59" in marked
     assert "60.00 ± 14.14" in [text for text, classes in page.cells if "second" in classes]
+    (folder.root / "experiments").rename(folder.root / "else")
+    done = sync_eval_here("report", "table4")
+    assert done.stderr.endswith("Run them with: sync-train experiment table4\n"), done.stderr
+    done = sync_eval_here("report", "table3", "--runs", "empty")
+    assert done.stderr.startswith("error: empty: no row of table3 has predictions yet")
+    assert done.stderr.endswith("Run them with: sync-train experiment table3 --runs empty\n")
+    done = sync_eval_here("report", "retrieval", "table4", "--runs", "else")
+    assert done.returncode == 0, done.stderr
+    page = page_of(folder)
+    assert [row["name"] for row in page.data["rows"]] == ["0 %", "10 %", "100 %"]
+    titles = [read_experiment(name).title for name in ("retrieval", "table4")]
+    shown = [text for text in page.texts if text.endswith(tuple(titles))]
+    assert len(shown) == 2, "the table of an experiment without segmentations stands beside the other"
+
+
+def test_experiments_without_segmentations_are_refused(folder: Any, sync_eval_here: Command) -> None:
+    folder.add("r1", "a*10")
+    for names in (("retrieval",), ("retrieval", "supp-table5")):
+        done = sync_eval_here("report", *names)
+        assert done.returncode == 1 and done.stderr == (
+            f"error: {', '.join(names)}: numbers only, and no segmentations to show. Print them with: sync-eval table "
+            f"{' '.join(names)}\n"
+        )
 
 
 def test_errors_are_those_of_the_table(folder: Any, sync_eval: Command) -> None:

@@ -7,7 +7,8 @@ whatever the browser makes of their files' times.
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
+from sync_eval.cli import main
 from sync_store.labels import Segments, segments_of_frames, segments_to_csv
 from sync_store.predictions import PredictionInfo, write_predictions
 
@@ -129,9 +132,9 @@ class Seen:
         dialog.dismiss()
 
 
-@pytest.fixture
-def report(browser: Browser, project: Path) -> Iterator[Page]:
-    """The page, opened anew, of whose doings the test must find none that are wrong."""
+@contextmanager
+def opened(browser: Browser, project: Path) -> Iterator[Page]:
+    """The page of a project, opened anew, which does nothing that it shouldn't."""
     context = browser.new_context(viewport={"width": 1400, "height": 900})
     page = context.new_page()
     page.set_default_timeout(20_000)
@@ -142,6 +145,26 @@ def report(browser: Browser, project: Path) -> Iterator[Page]:
     assert seen.problems == []
     inside = (project.as_uri() + "/report.html", project.as_uri() + "/videos/")
     assert seen.requests and [url for url in seen.requests if not url.startswith(inside)] == []
+
+
+@pytest.fixture
+def report(browser: Browser, project: Path) -> Iterator[Page]:
+    """The page of the project with videos."""
+    with opened(browser, project) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def plain(browser: Browser, make_folder: Callable[..., Any]) -> Iterator[Page]:
+    """One page for several tests: a recording without videos, whose class B is background, and c only predicted."""
+    folder = make_folder(background=("B",))
+    folder.add("r1", "a*10 B*10 b*10")
+    folder.predict({"r1": "a*20 b*10"}, method="no-adaptation")
+    folder.predict({"r1": "a*3 c*7 a*10 b*10"}, method="tas")
+    done = CliRunner().invoke(main, ["report", "--project", str(folder.root)])
+    assert done.exit_code == 0, done.output
+    with opened(browser, folder.root) as page:
+        yield page
 
 
 def wait_until(page: Page, condition: str) -> None:
@@ -273,8 +296,30 @@ def test_playing_ends_at_the_end_and_begins_anew(report: Page) -> None:
     report.locator("#play").click()
     wait_until(report, "!player.isPlaying")
     assert time_of(report) == 5
-    report.locator("#play").click()
-    assert time_of(report) < 2
+    assert report.evaluate("(find('play').click(), player.time)") == 0
+
+
+def test_keys_need_no_focus_and_leave_others_alone(plain: Page) -> None:
+    assert plain.evaluate("document.activeElement === document.body")
+    plain.keyboard.press("Space")
+    assert plain.evaluate("player.isPlaying") is True
+    plain.keyboard.press("Space")
+    plain.evaluate("player.seek(1)")
+    for key, seconds in (
+        ("ArrowRight", 2),
+        ("Control+ArrowRight", 2),
+        ("Alt+ArrowRight", 2),
+        ("Meta+ArrowRight", 2),
+        ("Home", 2),
+        ("End", 2),
+        ("ArrowLeft", 1),
+    ):
+        plain.keyboard.press(key)
+        assert time_of(plain) == seconds, key
+    for control in ("#filter", "#method"):
+        plain.locator(control).press("ArrowRight")
+        assert time_of(plain) == 1, control
+    plain.evaluate("document.activeElement.blur()")
 
 
 def test_keys(report: Page) -> None:
@@ -372,6 +417,45 @@ def test_what_each_bar_says_at_the_playhead(report: Page) -> None:
     assert rows.locator("th").all_text_contents() == ["ground truth", "exo-oracle, v3", "tas, e4"]
     assert rows.locator("td").all_text_contents() == [HOSTILE[3], HOSTILE[2], HOSTILE[0]]
     assert [cell.get_attribute("class") for cell in rows.locator("td").all()] == [None, "wrong", "wrong"]
+
+
+def test_what_is_not_scored_is_not_called_wrong(plain: Page) -> None:
+    """Frames of background: whatever is predicted there counts neither way."""
+    cells = plain.locator("#now td")
+    for seconds, labels, classes in (
+        (0.5, ["a", "a", "c"], ["", "", "wrong"]),
+        (1.5, ["B", "a", "a"], ["", "", ""]),
+    ):
+        plain.evaluate(f"player.seek({seconds})")
+        assert cells.all_text_contents() == labels
+        assert [cell.get_attribute("class") or "" for cell in cells.all()] == classes
+
+
+def test_another_width_draws_the_bars_anew(plain: Page) -> None:
+    def ticks() -> list[str]:
+        return plain.locator(".axis span").all_text_contents()
+
+    wide = ticks()
+    plain.set_viewport_size({"width": 380, "height": 900})
+    wait_until(plain, f"document.querySelectorAll('.axis span').length < {len(wide)}")
+    assert set(ticks()) < set(wide)
+    plain.set_viewport_size({"width": 1400, "height": 900})
+    wait_until(plain, f"document.querySelectorAll('.axis span').length === {len(wide)}")
+    assert ticks() == wide
+
+
+@pytest.mark.parametrize(("method", "beside"), [("no-adaptation", "tas"), ("tas", "no-adaptation")])
+def test_a_class_that_one_method_alone_predicts_is_in_both_matrices(
+    plain: Page, method: str, beside: str
+) -> None:
+    plain.select_option("#method", label=method)
+    plain.select_option("#other", label=beside)
+    confusions = {
+        figure.locator("figcaption").text_content(): figure.locator("li").all_text_contents()
+        for figure in plain.locator("#matrices figure").all()
+    }
+    assert confusions == {"no-adaptation": [], "tas": ["a → c: 70.0 % (7 frames)"]}
+    assert plain.locator("#by-class tbody th").all_text_contents() == ["a", "b", "c"]
 
 
 def test_classes_and_confusions(report: Page) -> None:

@@ -23,6 +23,7 @@ def drop(rate: float, join: str, group: str) -> Row:
 
 DROPS = Experiment(
     name="drops",
+    source="drops",
     title="$Drops$",
     place="ours",
     dataset="none",
@@ -91,13 +92,21 @@ def test_the_picture_has_a_line_a_band_and_the_level(
 
 
 def test_what_sweeps_nothing_or_no_number_is_an_error(evaluation: Callable[..., Evaluation]) -> None:
-    still = Experiment(name="still", title="t", place="ours", dataset="none", rows=(Row(label="x"),))
+    still = Experiment(
+        name="still", source="still", title="t", place="ours", dataset="none", rows=(Row(label="x"),)
+    )
     with pytest.raises(
         ProjectError, match="experiment still: sweeps no setting, so there is no curve to draw"
     ):
         find_sweep(evaluation(0, experiment=still))
     words = Experiment(
-        name="words", title="t", place="ours", dataset="none", swept="pairs.join", rows=(Row(label="x"),)
+        name="words",
+        source="words",
+        title="t",
+        place="ours",
+        dataset="none",
+        swept="pairs.join",
+        rows=(Row(label="x", train={"pairs": {"join": "time"}}),),
     )
     with pytest.raises(ProjectError, match=r"row 'x': pairs\.join must be a number to be drawn, got 'time'"):
         find_sweep(evaluation(0, experiment=words))

@@ -16,7 +16,9 @@ BASE = '[extract]\nfeature_set = "base"\n'
 
 
 def plan(project: Project, *rows: Row, **fields: object) -> tuple[PlannedRow, ...]:
-    experiment = Experiment(name="t", title="T", place="ours", dataset="none", rows=rows, **fields)  # type: ignore[arg-type]
+    experiment = Experiment(
+        name="t", source="t", title="T", place="ours", dataset="none", rows=rows, **fields
+    )  # type: ignore[arg-type]
     return plan_experiment(experiment, project)
 
 
@@ -211,9 +213,23 @@ def test_features_that_are_lacking(
     assert (merge_runs([planned]) == ()) == (message is not None)
 
 
+def test_the_command_that_trains_a_backbone_is_of_the_network_of_the_project(build: Build) -> None:
+    settings = f'{BASE}[extract.finetune]\nbackbone = "tsm-random-demo"\n'
+    (planned,) = plan(
+        build(features={"base": ("v3", "e4")}, settings=settings), Row(label="A", features="tsm-exo")
+    )
+    assert (
+        planned.lacks is not None
+        and ("finetune exo --views v3; extract it with: sync-extract --backbone tsm-random-demo --weights")
+        in planned.lacks
+    )
+
+
 def test_views_that_are_lacking(build: Build) -> None:
     project = build(features={"base": ("v3",)}, settings=BASE, views={"v3": "exo"})
-    second, ego = plan(project, Row(label="A", exo_number=2), Row(label="B"))
+    second, ego, oracle = plan(
+        project, Row(label="A", exo_number=2), Row(label="B"), Row(label="C", method="exo-oracle")
+    )
     assert second.lacks == (
         f'{project.file} has 1 exo view, and this row needs 2. Add one: [views.NAME] kind = "exo"'
     )
@@ -221,6 +237,9 @@ def test_views_that_are_lacking(build: Build) -> None:
         ego.lacks
         == f'{project.file} has 0 ego views, and this row needs 1. Add one: [views.NAME] kind = "ego"'
     )
+    assert oracle.lacks is None and oracle.view == "v3" and "ego" not in oracle.run.options
+    (of_hours,) = plan(project, Row(label="D", method="exo-oracle", train_budget=0.5), budget_hours=1.0)
+    assert of_hours.lacks == ego.lacks
 
 
 def test_an_unreadable_choice_of_features(build: Build) -> None:

@@ -184,6 +184,16 @@ def test_another_feature_set_beside_it(lab: Path, call_extract: Invoke) -> None:
     assert store.read("ten", "v3", "r1").features.shape == (11, 128)
 
 
+def test_what_the_file_says_of_its_backbone_is_not_said_of_another(lab: Path, call_extract: Invoke) -> None:
+    of_dinov2 = 'feature_set = "mine"\npreset = "published"\ntokens = ["mean"]\nposition_embedding = "hub"\n'
+    (lab / "sync.toml").write_text(PROJECT + of_dinov2 + "fps = 5\n")
+    done = call_extract(lab, "--dry-run", "--backbone", "tsm-random-demo", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["feature_set"] == "tsm-random-demo"
+    named = call_extract(lab, "--dry-run", "--backbone", "dinov2-random-demo", "--json")  # as the file does
+    assert json.loads(named.stdout)["feature_set"] == "mine"
+
+
 def test_options_beat_variables_and_variables_beat_the_file(lab: Path, call_extract: Invoke) -> None:
     shutil.rmtree(lab / "features.zarr")
     variables = {"SYNC_FPS": "native", "SYNC_BATCH_SIZE": "8", "SYNC_VIEW": "v3", "SYNC_PROJECT": str(lab)}

@@ -32,6 +32,9 @@ Make = Callable[..., Path]
 
 BLOCK = 8
 
+WINDOW8 = Clips(num_frames=8, stride=1, anchor=4, edges="repeat")
+OMNIVORE = Clips(num_frames=32, stride=16, anchor=16, edges="backpad")
+
 
 class NumberBackbone:
     """A backbone whose first feature is the number that a picture carries; the others are all that number's.
@@ -257,6 +260,26 @@ def test_resumed_at_any_shard_gives_the_same_bytes(tmp_path: Path, make_video: M
         assert notes.calls[0] == ("started", "e4/a", number // 16 * 16, 90)
         assert sum(backbone.batches) == 90 - number // 16 * 16
         assert tree(store) == expected
+
+
+@pytest.mark.usefixtures("few_rows_a_shard")
+@pytest.mark.parametrize("clips", [Clips(), WINDOW8])
+def test_ended_between_the_last_row_and_the_commit(
+    tmp_path: Path, make_video: Make, monkeypatch: pytest.MonkeyPatch, clips: Clips
+) -> None:
+    path = make_video(tmp_path / "a.mp4", count=80)
+    run([job(path)], NumberBackbone(clips=clips), settings(tmp_path / "whole"))
+
+    def interrupt(_: RecordingWriter) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(RecordingWriter, "commit", interrupt)
+        run([job(path)], NumberBackbone(clips=clips), settings(tmp_path / "s"))
+    backbone, notes = NumberBackbone(clips=clips), Notes()
+    assert run([job(path, "resume")], backbone, settings(tmp_path / "s"), notes)[0] == []
+    assert notes.calls[0] == ("started", "e4/a", 80, 80) and not backbone.batches
+    assert tree(tmp_path / "s") == tree(tmp_path / "whole")
 
 
 @pytest.mark.usefixtures("few_rows_a_shard")
@@ -492,10 +515,6 @@ def test_a_batch_size_is_rounded_down_and_said(
     _, store, _ = run([job(path)], NumberBackbone(), settings(tmp_path / "s", batch_size=12))
     assert "batches have 8 frames: a batch size of 12 is rounded down to a power of two" in caplog.text
     assert store.attributes("set", "e4", "a")["provenance"]["batch_size"] == 8
-
-
-WINDOW8 = Clips(num_frames=8, stride=1, anchor=4, edges="repeat")
-OMNIVORE = Clips(num_frames=32, stride=16, anchor=16, edges="backpad")
 
 
 @pytest.mark.parametrize(

@@ -104,5 +104,13 @@ def test_names_of_files_stay_as_they_are(tmp_path: Path) -> None:
     assert media["MEDIA_URL"].removeprefix("file://") == f"{tmp_path}/my <b> clip #1 & 50%20.mp4"
 
 
+def test_a_link_is_named_as_itself(tmp_path: Path) -> None:
+    (tmp_path / "0a1b2c").touch()
+    (tmp_path / "v.mp4").symlink_to("0a1b2c")
+    (media,) = read(tmp_path, make([0, 10], ["a"])).media_descriptors
+    assert media["RELATIVE_MEDIA_URL"] == "./v.mp4"
+    assert media["MEDIA_URL"].endswith("/v.mp4") and media["MIME_TYPE"] == "video/mp4"
+
+
 def test_nothing_to_annotate(tmp_path: Path) -> None:
     assert read(tmp_path, make([0], [])).get_annotation_data_for_tier("action") == []

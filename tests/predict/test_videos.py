@@ -48,9 +48,23 @@ def test_each_file_once_in_order_and_by_what_is_in_it(tmp_path: Path) -> None:
 
     assert describe_videos([a])[0] == first[0]
     os.utime(a, ns=(0, 1_000_000_000))
-    touched = describe_videos([a])[0]
+    (touched,) = describe_videos([a])
     assert touched.name == first[0].name
     assert touched.recording != first[0].recording
+
+
+def test_a_link_has_its_own_name_and_its_targets_features(tmp_path: Path) -> None:
+    """What git-annex and the hub's caches link to is named by a digest."""
+    (tmp_path / "objects").mkdir()
+    blob = tmp_path / "objects" / "0a1b2c"
+    blob.write_bytes(b"1")
+    (tmp_path / "kitchen.mp4").symlink_to("objects/0a1b2c")
+    (tmp_path / "same.mp4").symlink_to(blob)
+    (video,) = describe_videos([tmp_path / "kitchen.mp4", tmp_path / "same.mp4"])
+    assert (video.path, video.name, video.suffix) == (tmp_path / "kitchen.mp4", "kitchen", ".mp4")
+    os.utime(blob, ns=(0, 1_000_000_000))
+    (touched,) = describe_videos([tmp_path / "kitchen.mp4"])
+    assert touched.recording != video.recording
 
 
 def test_two_videos_of_one_name_are_told_apart_by_the_user(tmp_path: Path) -> None:

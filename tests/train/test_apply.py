@@ -37,7 +37,7 @@ def test_a_stage_gives_the_predictions_of_its_run(
     project, _ = finished
     applied = load_model(project.stage(stage), CPU)
     source = open_features(applied, project.store, None, CPU)
-    written = apply_model(applied, source, view, ["e0", "e1"], tmp_path, probabilities=False)
+    written = apply_model(applied, source, view, ["e0", "e1"], tmp_path, probabilities=False).written
     assert written == [tmp_path / "e0.csv", tmp_path / "e1.csv"]
     assert {path.stem: path.read_bytes() for path in written} == project.predictions(method, view)
     assert len({path.name for path in tmp_path.iterdir()}) == 2
@@ -49,7 +49,7 @@ def test_the_command(finished: Any, tmp_path: Path) -> None:
     options = ("--recording", "e1", "--probabilities", "--output", str(tmp_path / "out"), "--device", "cpu")
     done = project.run("--json", "apply", str(project.stage("tas")), *options)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"segments": [str(tmp_path / "out" / "e1.csv")]}
+    assert json.loads(done.stdout) == {"segments": [str(tmp_path / "out" / "e1.csv")], "failed": []}
     assert (tmp_path / "out" / "e1.csv").read_bytes() == project.predictions("tas")["e1"]
 
     with np.load(tmp_path / "out" / "e1.npz", allow_pickle=False) as stored:
@@ -99,14 +99,62 @@ def test_features_of_another_recipe_are_refused(project: Any, finished: Any, tmp
 def test_what_is_not_there(finished: Any, tmp_path: Path) -> None:
     project, _ = finished
     applied = load_model(project.stage("tas"), CPU)
-    source = open_features(applied, project.store, None, CPU)
-    with pytest.raises(IncompleteError, match=r"recording e9, view e4: isn't in the store"):
-        apply_model(applied, source, "e4", ["e9"], tmp_path, probabilities=False)
     with pytest.raises(IncompleteError, match=r"there is no feature set 'tinny', did you mean 'tiny'"):
         open_features(applied, project.store, "tinny", CPU)
     with pytest.raises(TrainingError, match=r"holds no model \(config\.json is missing\)"):
         load_model(tmp_path, CPU)
     assert asdict(applied.info)["feature_set"] == "tiny"
+
+
+def test_recordings_that_cannot_be_read_do_not_stop_the_others(finished: Any, tmp_path: Path) -> None:
+    project = finished[0].copy(tmp_path)
+    (shard,) = (project.store / "tiny" / "e4" / "e0" / "features").rglob("c/0/0")
+    shard.write_bytes(shard.read_bytes()[:-9])
+    names = ("--recording", "e0", "--recording", "e9", "--recording", "e1")
+    options = ("--project", str(project.root), *names, "--output", str(tmp_path / "out"))
+    command = ["apply", str(project.stage("tas")), *options]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 3
+    damaged, missing, written = done.stderr.splitlines()
+    assert damaged.startswith("failed: e4/e0: recording e0, view e4: ")
+    assert missing.startswith("failed: e4/e9: recording e9, view e4: isn't in the store")
+    assert written == f"wrote 1 files to {tmp_path / 'out'}"
+    assert (tmp_path / "out" / "e1.csv").read_bytes() == project.predictions("tas")["e1"]
+    done = CliRunner().invoke(main, [*command, "--json"])
+    failed = json.loads(done.stdout)["failed"]
+    assert done.exit_code == 3 and [each["recording"] for each in failed] == ["e0", "e9"]
+    assert damaged.endswith(failed[0]["message"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (("--seed", "1", "apply"), "--seed doesn't go before apply."),
+        (("--device", "cpu", "apply"), "--device doesn't go before apply."),
+        (("--runs", "r", "apply"), "--runs doesn't go before apply."),
+        (("--seed", "1", "export"), "--seed doesn't go before export."),
+        (("--overwrite", "export"), "--overwrite doesn't go before export."),
+        (("--quiet", "export"), "--quiet doesn't go before export."),
+        (("--method", "tas", "export"), "--method doesn't go before export."),
+    ],
+)
+def test_options_that_are_not_read_are_refused(finished: Any, typed: tuple[str, ...], message: str) -> None:
+    done = CliRunner().invoke(main, [*typed, str(finished[0].stage("tas"))])
+    assert done.exit_code == 2 and message in done.stderr
+
+
+def test_the_environment_is_read(finished: Any, tmp_path: Path) -> None:
+    project, _ = finished
+    variables = {
+        "SYNC_PROJECT": str(project.root),
+        "SYNC_RECORDING": "e1",
+        "SYNC_OUTPUT": str(tmp_path / "out"),
+        "SYNC_SEED": "5",
+    }
+    done = CliRunner(env=variables).invoke(main, ["apply", str(project.stage("tas"))])
+    assert done.exit_code == 0 and [path.name for path in (tmp_path / "out").iterdir()] == ["e1.csv"]
+    done = CliRunner(env=variables).invoke(main, ["export", "main"])
+    assert done.exit_code == 1 and "has no finished tas of seed 5" in done.stderr
 
 
 @pytest.mark.parametrize(

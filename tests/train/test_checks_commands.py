@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from sync_experiments.experiment import read_experiment
 from sync_store.layout import FeatureSet
+from sync_store.project import load_project
 from sync_store.reader import FeatureStore
 from sync_store.writer import RecordingWriter
 from sync_train.cli import main
+from sync_train.request import read_config
 
 STRONG = (
     *("--set", "adapter.optimizer=adam", "--set", "adapter.learning_rate=0.005"),
@@ -192,6 +195,26 @@ def test_changed_labels_features_and_damaged_results_are_noticed(project: Any) -
     assert relabelled["inputs"]["settings"] == first["inputs"]["settings"]
     distilled = results(run(project, *arguments, "--ego-feature-set", "like-exo"))["no-adaptation", 0]
     assert distilled["inputs"]["gallery"] != first["inputs"]["gallery"]
+
+
+def test_changed_background_classes_are_noticed(project: Any) -> None:
+    """Their segments are neither queries nor in the gallery."""
+    arguments = ("retrieval", "--method", "no-adaptation", "--json")
+    first = results(run(project, *arguments))["no-adaptation", 0]
+    toml = project.root / "sync.toml"
+    toml.write_text(toml.read_text().replace("[dataset]\n", '[dataset]\nbackground = ["screw"]\n'))
+    without = results(run(project, *arguments))["no-adaptation", 0]
+    assert without["inputs"]["settings"] != first["inputs"]["settings"]
+    assert without["num_segments"] < first["num_segments"]
+    assert read(project, "retrieval", "no-adaptation")["metrics"] == without["metrics"]
+
+
+@pytest.mark.parametrize("name", ["retrieval", "supp-table5"])
+def test_the_tables_of_checks_say_how_to_compare_alike(project: Any, name: str) -> None:
+    experiment = read_experiment(name)
+    (note,) = (note for note in experiment.notes if f"sync-train experiment {name} --set " in note)
+    config = read_config(load_project(project.root), {}, (note.rsplit("--set ")[-1],))
+    assert getattr(config, experiment.measure).average == "steps"
 
 
 @pytest.mark.parametrize("average", ["rows", "steps"])

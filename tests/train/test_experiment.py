@@ -49,6 +49,7 @@ def prepare(project: Any) -> Any:
     ]
     (project.root / "recordings.csv").write_text("recording,procedure\n" + "\n".join(rows) + "\n")
     (project.root / "small.toml").write_text(SMALL)
+    (project.root / "bad.toml").write_text(SMALL.replace("student = {", "studnt = {"))
     return project
 
 
@@ -247,6 +248,34 @@ def test_changed_settings_are_reported_not_mixed(table3: Any, tmp_path: Path) ->
     done = project.run("experiment", "small.toml", "--set", "teacher.smoothing=0.5", "--runs", "experiments")
     assert done.returncode == 1
     assert "failed: no-adaptation: " in done.stderr and "config.smoothing = 0.17, now 0.5" in done.stderr
+    assert "give another folder with --runs, or delete the run's\n" in done.stderr
+
+
+@pytest.mark.parametrize("changed", ["labels/e0.csv", "labels/t0.csv", "recordings.csv", "splits/adapt.txt"])
+def test_changed_data_are_looked_at(table3: Any, tmp_path: Path, changed: str) -> None:
+    """Labels to learn from and to test on, what is done in the pairs' recordings, and which they are."""
+    project = table3[0].copy(tmp_path)
+    states = ("experiment", "small.toml", "--seed", "1", "--dry-run")
+    assert [line.split()[0] for line in project.run(*states).stdout.splitlines()] == ["done", "done"]
+    path = project.root / changed
+    lines = path.read_text().splitlines()
+    if changed == "recordings.csv":
+        lines = [line.replace("odd", "even") for line in lines]
+    else:
+        del lines[-1]
+    path.write_text("\n".join(lines) + "\n")
+    assert {line[:9] for line in project.run(*states).stdout.splitlines()} == {"to go on "}
+
+
+def test_partners_by_procedure_follow_the_procedures(table3: Any, tmp_path: Path) -> None:
+    project = table3[0].copy(tmp_path)
+    path = project.root / "recordings.csv"
+    path.write_text(path.read_text().replace("odd", "even"))
+    done = project.run("experiment", "table3", "--seed", "1", "--json")
+    states = {job["run"]: job["state"] for job in json.loads(done.stdout)["jobs"]}
+    failed = {run for run, state in states.items() if state == "failed"}
+    assert done.returncode == 3
+    assert failed == {run for run in states if "same-procedure" in run} and len(failed) == 2
 
 
 @pytest.mark.parametrize(
@@ -259,7 +288,23 @@ def test_changed_settings_are_reported_not_mixed(table3: Any, tmp_path: Path) ->
             2,
             "--seeds and --seed both say which seeds",
         ),
-        (("--exo", "v3", "experiment", "table3"), 2, "--exo doesn't go with experiment, whose rows say it."),
+        (
+            ("experiment", "table5", "--set", 'pairs={join="index"}'),
+            1,
+            "error: --set pairs: table5, row 'No drop' says it; --set is for what all rows share",
+        ),
+        (
+            ("experiment", "table3", "--set", "exo=v4"),
+            1,
+            "error: --set exo: rows of an experiment say it",
+        ),
+        (("experiment", "bad.toml"), 1, "error: bad.toml, row 'MMD': "),
+        (
+            ("--overwrite", "experiment", "table3"),
+            2,
+            "--overwrite doesn't go with experiment. Delete the folders",
+        ),
+        (("--exo", "v3", "experiment", "table3"), 2, "--exo doesn't go before experiment."),
         (
             ("experiment", "table3", "--set", "teacher.max_epoch=3"),
             1,

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from sync_experiments.expansion import PlannedRun
-from sync_store.errors import ProjectError, TrainingError
+from sync_store.errors import ProjectError, SyncError
+from sync_store.lock import alone_in
+from sync_train.commands.experiment import BUSY
 from sync_train.experiments import slots as slots_module
 from sync_train.experiments.job import TEACHER_RESULT, Commands, Job, make_jobs
-from sync_train.experiments.lock import alone_in
 from sync_train.experiments.process import newest_epoch
 from sync_train.experiments.scheduler import Outcome
 from sync_train.experiments.slots import choose_slots, num_processors
@@ -84,16 +85,16 @@ def test_places_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_sitting_at_a_time_also_after_a_kill_that_left_a_job(tmp_path: Path) -> None:
     held = re.escape(f"{tmp_path}: another sync-train experiment is at work there")
-    with alone_in(tmp_path) as lock:
-        with pytest.raises(TrainingError, match=held), alone_in(tmp_path):
+    with alone_in(tmp_path, BUSY) as lock:
+        with pytest.raises(SyncError, match=held), alone_in(tmp_path, BUSY):
             pass
         orphan = subprocess.Popen(
             [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(lock,)
         )  # as a job
-    with pytest.raises(TrainingError, match=held), alone_in(tmp_path):
+    with pytest.raises(SyncError, match=held), alone_in(tmp_path, BUSY):
         pass
     orphan.communicate(b"\n", timeout=30)
-    with alone_in(tmp_path):
+    with alone_in(tmp_path, BUSY):
         pass
 
 

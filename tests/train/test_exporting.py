@@ -14,11 +14,13 @@ from huggingface_hub import ModelCard
 from sync_store.errors import FingerprintError, IncompleteError, TrainingError
 from sync_store.exported import ExtractSettings, read_recipe
 from sync_store.layout import FeatureSet
+from sync_store.project import load_project
 from sync_store.reader import FeatureStore
 from sync_store.writer import RecordingWriter
 from sync_train.apply import apply_model, load_model, open_features
 from sync_train.card import Card, render_card
-from sync_train.exporting import export_model
+from sync_train.config import StudentConfig
+from sync_train.exporting import export_model, score_model_on_test
 from sync_train.trained import feature_set_of, find_model, find_run
 
 CPU = torch.device("cpu")
@@ -83,8 +85,22 @@ def test_an_exported_model_predicts_as_its_run(finished: Any, exported: Path, tm
     project, _ = finished
     applied = load_model(exported, CPU)
     source = open_features(applied, project.store, None, CPU)
-    (path,) = apply_model(applied, source, "e4", ["e0"], tmp_path, probabilities=False)
+    (path,) = apply_model(applied, source, "e4", ["e0"], tmp_path, probabilities=False).written
     assert path.read_bytes() == project.predictions("tas")["e0"]
+
+
+def test_the_weights_of_another_model_are_refused(finished: Any, exported: Path, tmp_path: Path) -> None:
+    """Of the very same shapes, as the teacher's are."""
+    folder = Path(shutil.copytree(exported, tmp_path / "model"))
+    shutil.copyfile(finished[0].stage("teacher") / "model.safetensors", folder / "model.safetensors")
+    message = (
+        r"model\.safetensors: isn't the file that was exported \(SHA-256 .* export it again with sync-train"
+    )
+    with pytest.raises(TrainingError, match=message):
+        load_model(folder, CPU)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(TrainingError, match=r"holds no weights \(model\.safetensors is missing\)"):
+        load_model(folder, CPU)
 
 
 def test_other_methods_and_no_scores_need_no_labels(finished: Any, tmp_path: Path) -> None:
@@ -111,8 +127,55 @@ def test_tta_of_the_run_is_the_exported_models(project: Any, tmp_path: Path) -> 
     export_model(tmp_path / "out", model, feature_set_of(model, project.store))
     applied = load_model(tmp_path / "out", CPU)
     source = open_features(applied, project.store, None, CPU)
-    (path,) = apply_model(applied, source, "v3", ["e1"], tmp_path, probabilities=False)
+    (path,) = apply_model(applied, source, "v3", ["e1"], tmp_path, probabilities=False).written
     assert path.read_bytes() == project.predictions("exo-oracle", "v3", run="tta")["e1"]
+
+
+def test_the_exported_model_is_the_tested_one_whatever_was_trained_since(
+    finished: Any, tmp_path: Path
+) -> None:
+    """The run's settings are those of the last training, which here made another method by others."""
+    project = finished[0].copy(tmp_path)
+    project.train(methods=("no-adaptation",), tta_chunk_rows=(1, 3), student={"loss": "coral"})
+    model = find_model(project.root / "runs" / "main", "tas", None)
+    recipe = export_model(tmp_path / "out", model, feature_set_of(model, project.store))
+    assert recipe.tta_chunk_rows == ()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"Loss of the distillation: {StudentConfig().loss}." in card and "pooled by 2 into" in card
+    other = find_model(project.root / "runs" / "main", "no-adaptation", None)
+    assert other.tta_chunk_rows == (1, 3)
+
+
+def test_scores_are_of_the_models_own_row(finished: Any, tmp_path: Path) -> None:
+    """A copied run folder has predictions by the name of the run that it was copied from."""
+    project = finished[0].copy(tmp_path)
+    other = project.stage("predictions", seed=1)
+    shutil.copytree(project.stage("predictions") / "tas", other / "tas")
+    manifest = other / "tas" / "e4" / "predictions.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"run": "before", "seed": 1}))
+    model = find_model(project.root / "runs" / "main", "tas", 0)
+    row, _ = score_model_on_test(load_project(project.root), model)
+    assert (row.group.run, row.group.seeds) == ("main", (0,))
+
+
+def test_the_card_tells_whose_labels_chose_an_epoch(finished: Any, exported: Path) -> None:
+    model = find_model(finished[0].root / "runs" / "main", "tas", None)
+
+    def text(selection: str) -> str:
+        protocol = {**(model.predictions.info.protocol or {}), "selection": selection}
+        info = replace(model.predictions.info, protocol=protocol)
+        selected = replace(model, predictions=replace(model.predictions, info=info))
+        return render_card(
+            Card(model=selected, recipe=read_recipe(exported), row=None, protocol="", licence=None)
+        )
+
+    none, some = "No label of this view was used.", "Labels of test recordings chose an epoch."
+    limit = "scores on that split are none on unseen data"
+    card = text("teacher held-out, tas last")
+    assert none in card and some not in card and limit not in card
+    for selection in ("teacher published-test-ego, tas last", "teacher last, tas published-test-ego"):
+        card = text(selection)
+        assert none not in card and some in card and limit in card
 
 
 def test_a_teacher_of_other_features_is_exported_for_those_that_it_was_given(
@@ -140,7 +203,7 @@ def test_a_teacher_of_other_features_is_exported_for_those_that_it_was_given(
     assert recipe.feature_set.fingerprint == other.fingerprint
     applied = load_model(tmp_path / "out", CPU)
     source = open_features(applied, project.store, None, CPU)
-    (path,) = apply_model(applied, source, "e4", ["e0"], tmp_path, probabilities=False)
+    (path,) = apply_model(applied, source, "e4", ["e0"], tmp_path, probabilities=False).written
     assert path.read_bytes() == project.predictions("no-adaptation", run="two")["e0"]
     assert "The backbone itself was trained on: pairs." in (tmp_path / "out" / "README.md").read_text()
     with pytest.raises(FingerprintError, match="features other have fingerprint"):
@@ -157,16 +220,39 @@ def test_folders_that_hold_something_are_kept(finished: Any, exported: Path, tmp
         export_model(tmp_path / "model", model, feature_set)
     export_model(tmp_path / "model", model, feature_set, licence="mit", overwrite=True)
     assert ModelCard.load(tmp_path / "model" / "README.md").data.license == "mit"
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "notes.txt").touch()
-    with pytest.raises(TrainingError, match=r"holds other files\. Choose a new folder with --output"):
-        export_model(tmp_path / "mine", model, feature_set, overwrite=True)
+    for name in ("recipe.json", "README.md", "config.json"):  # an interrupted one
+        (tmp_path / "model" / name).unlink()
+    with pytest.raises(TrainingError, match=r"holds a model already"):
+        export_model(tmp_path / "model", model, feature_set)
+    export_model(tmp_path / "model", model, feature_set, overwrite=True)
+    assert read_recipe(tmp_path / "model") == read_recipe(exported)
 
 
-def test_runs_that_are_not_there(finished: Any, tmp_path: Path) -> None:
-    runs = finished[0].root / "runs"
+@pytest.mark.parametrize("names", [("notes.txt",), ("README.md",), ("README.md", "config.json"), None])
+def test_files_that_are_no_export_are_kept_whatever_is_asked(
+    finished: Any, tmp_path: Path, names: tuple[str, ...] | None
+) -> None:
+    """Somebody's own README, a model of another program, and a stage of a run."""
+    model = find_model(finished[0].root / "runs" / "main", "tas", None)
+    folder = tmp_path / "mine"
+    if names is None:
+        shutil.copytree(finished[0].stage("teacher"), folder)
+    else:
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_text("mine")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(TrainingError, match=r"mine: holds other files\. Choose a new folder with --output"):
+        export_model(folder, model, feature_set_of(model, finished[0].store), overwrite=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_runs_that_are_not_there(finished: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = (finished[0].root / "runs").resolve()
     assert find_run("main", runs) == runs / "main"
     assert find_run(str(runs / "main"), None) == runs / "main"
+    monkeypatch.chdir(runs / "main")
+    assert find_model(find_run(".", None), "tas", None).stage_folder == runs / "main" / "seed-0" / "tas"
     with pytest.raises(TrainingError, match=r"there is no run 'mian': .* seed-0; .*runs has main"):
         find_run("mian", runs)
     with pytest.raises(TrainingError, match=r"there is no run 'main': .* no sync\.toml is near"):
@@ -225,7 +311,7 @@ def test_no_name_breaks_out_of_the_card(finished: Any, exported: Path) -> None:
     model = replace(model, predictions=replace(model.predictions, info=info))
     feature_set = FeatureSet(name="tiny", recipe={}, feature_dim=1, trained_on=(hostile,))
     recipe = replace(read_recipe(exported), run=hostile, view=hostile, feature_set=feature_set)
-    text = render_card(Card(model=model, recipe=recipe, rows=(), protocol="", licence=hostile))
+    text = render_card(Card(model=model, recipe=recipe, row=None, protocol="", licence=hostile))
     card = ModelCard(text)
     assert card.data.license == hostile
     headings = re.findall(r"^#+ (.*)$", card.text, flags=re.MULTILINE)

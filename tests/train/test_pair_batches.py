@@ -84,14 +84,42 @@ def test_partners_of_the_same_procedure() -> None:
     assert of.num_batches(0) == len(list(of.epoch(0)))
 
 
+def test_held_out_pairs_have_partners_among_those_that_are_learnt_from() -> None:
+    """And only there: one that is learnt from has no window of its own."""
+    procedures = {"a": "crane", "b": "truck", "c": "crane", "d": "ship"}
+    held_out, learnt = PAIRS[:1], PAIRS[1:]
+    of = batches(held_out, others=learnt, pairing="same-procedure", procedures=procedures)
+    assert all(partners(of, epoch) == {0: 2} for epoch in range(5))
+    of = batches(held_out, others=learnt, pairing="random")
+    drawn = [partners(of, epoch) for epoch in range(40)]
+    assert all(list(pairs) == [0] for pairs in drawn)
+    assert {teacher for pairs in drawn for teacher in pairs.values()} == {1, 2, 3}
+    assert partners(batches(held_out, others=learnt), 0) == {0: 0}
+    both = batches(PAIRS[:2], others=PAIRS[2:], pairing="random")
+    assert {teacher for epoch in range(40) for teacher in partners(both, epoch).values()} == {0, 1, 2, 3}
+
+
 @pytest.mark.parametrize(
     ("pairs", "options", "message"),
     [
-        (PAIRS[:1], {"pairing": "random"}, "pairing 'random' needs two pairs, and the 1 to learn from"),
+        (
+            PAIRS[:1],
+            {"pairing": "random"},
+            "pairing 'random' compares a pair with another pair, and none of the 1 to learn from has one. Add pairs",
+        ),
         (
             PAIRS[:2],
             {"pairing": "same-procedure", "procedures": {"a": "crane", "b": "truck"}},
-            "pairing 'same-procedure' needs two pairs of one procedure, and the 2",
+            "'same-procedure' compares a pair with another pair of its procedure, and none of the 2 to learn from",
+        ),
+        (
+            PAIRS[:1],
+            {
+                "pairing": "same-procedure",
+                "procedures": {"a": "crane", "b": "truck", "c": "truck"},
+                "others": PAIRS[1:3],
+            },
+            'none of the 1 to select on has one. Add pairs, or keep the last epoch with selection = "last"',
         ),
         (
             PAIRS,
@@ -109,12 +137,14 @@ def test_random_frames_are_the_valid_ones_in_another_order() -> None:
     valid_BT = torch.zeros(2, 128, dtype=torch.bool)
     valid_BT[0, :100], valid_BT[1, :128] = True, True
     levels = {"y": torch.randn(2, 5, 128), "y3": torch.randn(2, 5, 16)}
-    torch.manual_seed(0)
-    shuffled = shuffle_steps(levels, valid_BT)
+    generator = torch.Generator().manual_seed(0)
+    shuffled = shuffle_steps(levels, valid_BT, generator)
     for name, valid in (("y", (100, 128)), ("y3", (13, 16))):
         for before, after, length in zip(levels[name], shuffled[name], valid, strict=True):
             assert not torch.equal(before[:, :length], after[:, :length])
             torch.testing.assert_close(after[:, length:], before[:, length:], rtol=0, atol=0)
             order = [column.tolist() for column in before[:, :length].T]
             assert sorted(column.tolist() for column in after[:, :length].T) == sorted(order)
-    assert not torch.equal(shuffled["y"], shuffle_steps(levels, valid_BT)["y"])
+    assert not torch.equal(shuffled["y"], shuffle_steps(levels, valid_BT, generator)["y"])
+    again = shuffle_steps(levels, valid_BT, torch.Generator().manual_seed(0))
+    assert all(torch.equal(shuffled[name], again[name]) for name in levels)

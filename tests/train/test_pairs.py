@@ -223,6 +223,7 @@ def test_a_share_is_of_the_duration_and_part_of_a_larger_one(tmp_path: Path) -> 
         for view in ("v3", "e4"):
             write(tmp_path / "s", view, name, clock(0, 100, 40 + 20 * number))
     whole = sum(pair.seconds for pair in read(tmp_path / "s", names))
+    wholes = {pair.name: len(pair.teacher_PD) for pair in read(tmp_path / "s", names)}
     assert whole == pytest.approx(28.0)
     before: dict[str, int] = {}
     for share in (0.1, 0.25, 0.5, 0.75, 1.0):
@@ -230,6 +231,7 @@ def test_a_share_is_of_the_duration_and_part_of_a_larger_one(tmp_path: Path) -> 
         assert sum(pair.seconds for pair in pairs) == pytest.approx(share * whole, abs=0.11)
         assert [pair.name for pair in pairs] == sorted(pair.name for pair in pairs)
         lengths = {pair.name: len(pair.teacher_PD) for pair in pairs}
+        assert all(pair.is_cut is (len(pair.teacher_PD) < wholes[pair.name]) for pair in pairs)
         assert all(lengths.get(name, 0) >= length for name, length in before.items())
         assert all(torch.equal(pair.teacher_PD, pair.student_PD) for pair in pairs)
         before = lengths
@@ -251,8 +253,10 @@ def test_more_hours_than_there_are_is_an_error(twins: Path) -> None:
         ({"hours": 0.0}, "hours must be above 0, got 0.0"),
         ({"hours": 1.0, "share": 0.5}, "give one of them"),
         ({"drop_rate": 1.0}, "drop_rate must lie from 0 to below 1, got 1.0"),
-        ({"offset_seconds": float("inf")}, "offset_seconds must be a number"),
-        ({"drift_ppm": -1e6}, "drift_ppm lie between -1e6 and 1e6"),
+        ({"offset_seconds": float("nan")}, "offset_seconds must lie from -86400 to 86400, a day, got nan"),
+        ({"offset_seconds": 1e30}, r"offset_seconds must lie from -86400 to 86400, a day, got 1e\+30"),
+        ({"offset_seconds": -86401.0}, "offset_seconds must lie from -86400 to 86400, a day, got -86401.0"),
+        ({"drift_ppm": -1e6}, "drift_ppm must lie between -1e6 and 1e6, got -1000000.0"),
     ],
 )
 def test_impossible_settings_are_refused(values: dict[str, Any], message: str) -> None:

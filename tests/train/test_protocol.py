@@ -82,6 +82,34 @@ def test_equal_weights_are_no_setting_of_a_stage(tiny: Any) -> None:
             assert ("ensemble_weights" in stage_settings(setting, stage)) is said
 
 
+def test_what_a_loss_doesnt_use_is_no_setting_of_it(tiny: Any) -> None:
+    """`reduction` is eq. 2's alone, and other losses have their own sections."""
+    for loss, said in (("mse", True), ("coral", False)):
+        before, after = (
+            digests(tiny, student={"loss": loss, "reduction": reduction})["tas"]
+            for reduction in ("mean", "sum")
+        )
+        assert (before != after) is said
+        setting = make_setting(load_project(tiny.root), tiny.config(student={"loss": loss}))
+        assert ("reduction" in stage_settings(setting, "tas")["config"]) is said
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        ({"drop_rate": 0.1, "join": "time"}, True),
+        ({"drop_rate": 0.1, "join": "index"}, False),
+        ({"join": "index"}, False),
+        ({"share": 0.5}, False),
+    ],
+)
+def test_rules_of_dropping_are_a_setting_where_they_decide(
+    tiny: Any, pairs: dict[str, Any], said: bool
+) -> None:
+    setting = make_setting(load_project(tiny.root), tiny.config(pairs=pairs))
+    assert ("rules" in stage_settings(setting, "tas")["pairs"]) is said
+
+
 def test_how_each_stage_is_selected(tiny: Any) -> None:
     config = tiny.config(teacher={"selection": "published-test-ego"}, student={"selection": "last"})
     assert all(stages_of(config, method) for method in METHODS)

@@ -27,6 +27,19 @@ def test_recordings_are_divided_with_one_on_each_side_at_least(count: int, share
     assert hold_out(names, share, seed) == (learn, held_out)
 
 
+@given(count=st.integers(2, 20), share=st.floats(0.01, 0.99), seed=st.integers(0, 1000), data=st.data())
+def test_one_that_is_cut_is_learnt_from(count: int, share: float, seed: int, data: st.DataObject) -> None:
+    """And as many others are held out; where it wouldn't have been, the very same."""
+    names = [f"r{index}" for index in range(count)]
+    cut = data.draw(st.sampled_from(names))
+    learn, held_out = hold_out(names, share, seed, cut=cut)
+    assert cut in learn
+    assert sorted(learn + held_out) == sorted(names)
+    usual = hold_out(names, share, seed)
+    assert len(held_out) == len(usual[1])
+    assert cut in usual[1] or (learn, held_out) == usual
+
+
 def test_each_recording_is_held_out_by_some_seed() -> None:
     names = [f"r{index}" for index in range(8)]
     assert {name for seed in range(60) for name in hold_out(names, 0.15, seed)[1]} == set(names)
@@ -40,6 +53,8 @@ def test_the_papers_split_holds_out_21_of_143() -> None:
 def test_one_recording_cant_be_divided() -> None:
     with pytest.raises(TrainingError, match=r"1 recording can't be divided .* selection = \"last\""):
         hold_out(["only"], 0.15, 0)
+    with pytest.raises(TrainingError, match=r"Add recordings or raise pairs.share, or keep the last epoch"):
+        hold_out(["only"], 0.15, 0, cut="only", limit="pairs.share")
 
 
 def test_score_is_the_sum_of_evaluations_metrics_by_row() -> None:

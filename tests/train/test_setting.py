@@ -39,6 +39,28 @@ def test_precision_follows_the_device(tiny: Any) -> None:
     assert setting_of(tiny, device="cpu", precision="bfloat16").precision == "bfloat16"
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "warned"),
+    [
+        ({"avx512_bf16": False, "amx_bf16": False}, True),
+        ({"avx512_bf16": True, "amx_bf16": False}, False),
+        ({"architecture": "none that says it"}, False),
+    ],
+)
+def test_a_processor_without_bfloat16_is_warned_of(
+    tiny: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capabilities: dict[str, Any],
+    warned: bool,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    check_setting(setting_of(tiny, device="cpu"))
+    assert "bfloat16" not in caplog.text
+    check_setting(setting_of(tiny, device="cpu", precision="bfloat16"))
+    assert ("this processor has no bfloat16" in caplog.text) == warned
+
+
 def test_provenance_names_what_was_used(tiny: Any) -> None:
     provenance = setting_of(tiny, device="cpu").provenance
     assert provenance["fingerprint"] == setting_of(tiny).source.fingerprint

@@ -4,9 +4,10 @@ Axes: B sequences, P rows of a pair, L padded steps, D feature width.
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,7 +15,15 @@ import torch
 from torch import nn
 
 from sync_train.batches import Windowing
-from sync_train.config import AdapterFitConfig, StudentConfig
+from sync_train.config import (
+    ALIGNED,
+    UNSYNCHRONIZED,
+    AdapterFitConfig,
+    Loss,
+    Pairing,
+    StudentConfig,
+)
+from sync_train.losses.config import GRLConfig, MMDConfig
 from sync_train.losses.distillation import feature_distillation, tas_distillation
 from sync_train.models.adapter import Adapter, AdapterConfig
 from sync_train.models.c2f_tcn import C2FTCN
@@ -43,8 +52,10 @@ def make_pairs(lengths: tuple[int, ...] = (90, 150), feature_dim: int = 4) -> li
     ]
 
 
-def batches_of(pairs: list[Pair], *, zoom: bool = True, batch_size: int = 4, seed: int = 0) -> PairBatches:
-    return PairBatches(pairs, WINDOWING, batch_size=batch_size, zoom=zoom, seed=seed, device=CPU)
+def batches_of(
+    pairs: list[Pair], *, zoom: bool = True, batch_size: int = 4, seed: int = 0, **options: Any
+) -> PairBatches:
+    return PairBatches(pairs, WINDOWING, batch_size=batch_size, zoom=zoom, seed=seed, device=CPU, **options)
 
 
 def make_model(*, adapted: bool = False) -> Segmenter:
@@ -348,7 +359,66 @@ def test_held_out_pairs_are_always_pooled_alike() -> None:
     assert np.isfinite(first["score"])
 
 
-@pytest.mark.parametrize("kind", ["adapter", "mean", "sum"])
+@pytest.mark.parametrize(
+    ("loss", "pairing"),
+    [
+        (loss, pairing)
+        for loss in get_args(Loss)
+        for pairing in get_args(Pairing)
+        if not (loss in ALIGNED and pairing in UNSYNCHRONIZED)
+    ],
+)
+def test_equal_models_score_the_same(loss: Any, pairing: Any) -> None:
+    """Else the best epoch would be the one with the luckiest partners, subsets or order of frames."""
+    procedures = dict.fromkeys("01", "crane")
+    held_out = batches_of(make_pairs((100, 80)), zoom=False, pairing=pairing, procedures=procedures)
+    mmd = MMDConfig(max_samples=8)
+    config = StudentConfig(loss=loss, pairing=pairing, selection="last", levels=(1, 6), mmd=mmd)
+    task = TASDistillationTask(make_model(), make_model(), held_out, held_out, config)
+    first = task.validate()
+    torch.manual_seed(5)
+    assert task.validate() == first
+    assert first["held_out_loss"] != 0
+
+
+def test_a_student_whose_reversed_gradient_is_0_stays_and_the_discriminator_learns() -> None:
+    """As in the first step of "ganin"; weight decay, which Adam scales up to the rate, is off."""
+    student = make_model()
+    before = {name: parameter.detach().clone() for name, parameter in student.named_parameters()}
+    grl = GRLConfig(hidden_dim=8)
+    config = StudentConfig(loss="grl", grl=grl, selection="last", weight_decay=0.0, max_epochs=4)
+    task = TASDistillationTask(student, make_model(), batches_of(make_pairs()), None, config)
+    both = state(task.module)
+    one_step(task, epoch=0)
+    assert all(torch.equal(parameter, before[name]) for name, parameter in student.named_parameters())
+    assert any("discriminators" in name and "weight" in name for name in changed(both, task.module))
+    one_step(task, epoch=1)
+    assert not any(torch.equal(parameter, before[name]) for name, parameter in student.named_parameters())
+
+
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_the_reversed_gradient_grows_from_batch_to_batch(epoch: int) -> None:
+    """By Ganin and Lempitsky's lambda at the share of the fit that is done, against one of a constant 1."""
+    gradients: dict[str, list[torch.Tensor]] = {}
+    for schedule in ("constant", "ganin"):
+        student, teacher = make_model(), make_model()
+        grl = GRLConfig(schedule=schedule, hidden_dim=8)  # type: ignore[arg-type]
+        config = StudentConfig(loss="grl", grl=grl, selection="last", levels=(1,), max_epochs=5)
+        batches = batches_of(make_pairs((90, 80)), batch_size=1)
+        task = TASDistillationTask(student, teacher, batches, None, config)
+        weight = student.c2f_tcn.inc.conv.conv[0].weight
+        task.module.train()
+        gradients[schedule] = [
+            torch.autograd.grad(losses["loss"], weight)[0] for losses in task.losses(epoch)
+        ]
+    assert len(gradients["ganin"]) == 2
+    for number, (whole, found) in enumerate(zip(gradients["constant"], gradients["ganin"], strict=True)):
+        done = (epoch + number / 2) / 5
+        assert whole.any()
+        torch.testing.assert_close(found, whole * (2 / (1 + math.exp(-10 * done)) - 1))
+
+
+@pytest.mark.parametrize("kind", ["adapter", "mean", "sum", "tcc", "sdtw"])
 def test_held_out_batches_weigh_as_much_as_they_hold(kind: Any) -> None:
     """Sequences of 25, 20 and 2 steps: the score doesn't depend on which share a batch."""
     pairs = make_pairs((100, 80, 8))
@@ -360,7 +430,8 @@ def test_held_out_batches_weigh_as_much_as_they_hold(kind: Any) -> None:
         if kind == "adapter":
             task = FeatureDistillationTask(make_model(adapted=True), held_out, held_out, AdapterFitConfig())
         else:
-            config = StudentConfig(levels=(6,), reduction=kind)
+            kinds = {"reduction": kind} if kind in ("mean", "sum") else {"loss": kind}
+            config = StudentConfig(levels=(6,), **kinds)
             task = TASDistillationTask(make_model(), make_model(), held_out, held_out, config)
         scores.append(task.validate()["score"])
     assert scores == pytest.approx([scores[2]] * 3, rel=1e-4)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from sync_store.atomic import write_atomic
-from sync_store.errors import DatasetError, FingerprintError
-from sync_store.exported import RECIPE, read_recipe
+from sync_store.errors import DatasetError, FingerprintError, StoreError
+from sync_store.exported import RECIPE, check_weights, read_recipe
 from sync_store.labels import segments_to_csv
 from sync_store.names import check_name
 from sync_store.reader import FeatureStore
@@ -21,6 +21,16 @@ from sync_train.sequences import Recording, Source
 
 RECORDINGS_AT_ONCE = 32
 """Recordings whose windows share batches."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of recordings."""
+
+    written: list[Path]
+    """A CSV file each."""
+    failed: dict[str, str]
+    """By recording, what is wrong with its features."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,11 +50,14 @@ def load_model(folder: Path, device: torch.device) -> Applied:
     """Load a stage's model, or an exported one.
 
     Raises:
-        TrainingError: If the folder holds neither.
+        TrainingError: If the folder holds neither, or an exported model's weights aren't its own.
     """
+    recipe = read_recipe(folder) if (folder / RECIPE).exists() else None
+    if recipe is not None:
+        check_weights(folder, recipe)
     model, info = load_segmenter(folder)
     model.to(device)
-    if not (folder / RECIPE).exists():
+    if recipe is None:
         return Applied(
             model=model,
             info=info,
@@ -52,7 +65,6 @@ def load_model(folder: Path, device: torch.device) -> Applied:
             fingerprint=info.fingerprint,
             tta_chunk_rows=(),
         )
-    recipe = read_recipe(folder)
     return Applied(
         model=model,
         info=info,
@@ -93,8 +105,8 @@ def apply_model(
     output: Path,
     *,
     probabilities: bool,
-) -> list[Path]:
-    """Predict recordings, and write <recording>.csv for each.
+) -> Outcome:
+    """Predict recordings, and write <recording>.csv for each; one that can't be read doesn't stop the others.
 
     Args:
         applied: The model.
@@ -104,16 +116,16 @@ def apply_model(
         output: Folder of the files.
         probabilities: Write <recording>.npz too: `probabilities` float32 (T, K), `timestamps` int64 (T,) in
             nanoseconds, `classes` (K,).
-
-    Returns:
-        The CSV files.
-
-    Raises:
-        StoreError: If a recording isn't in the store, or damaged.
     """
-    classes, written = applied.info.classes, []
+    classes = applied.info.classes
+    outcome = Outcome(written=[], failed={})
     for start in range(0, len(recordings), RECORDINGS_AT_ONCE):
-        some = source.recordings(view, recordings[start : start + RECORDINGS_AT_ONCE])
+        some: list[Recording] = []
+        for name in recordings[start : start + RECORDINGS_AT_ONCE]:
+            try:
+                some += source.recordings(view, [name])
+            except StoreError as error:
+                outcome.failed[name] = str(error)
         rows = [recording.rows_TD for recording in some]
         found = row_probabilities(
             applied.model, rows, applied.info.windowing, chunk_rows=applied.tta_chunk_rows
@@ -123,8 +135,8 @@ def apply_model(
             if probabilities:
                 write_atomic(path.with_name(f"{recording.name}.npz"), _npz(recording, of_rows_TK, classes))
             write_atomic(path, segments_to_csv(segments_of_probabilities(recording, of_rows_TK, classes)))
-            written.append(path)
-    return written
+            outcome.written.append(path)
+    return outcome
 
 
 def _npz(recording: Recording, of_rows_TK: torch.Tensor, classes: Sequence[str]) -> bytes:

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sync_eval.runs import Row
+from sync_eval.metrics import Scores
+from sync_eval.runs import SELECTED_ON_TEST, Row
 from sync_store.exported import ModelRecipe
 from sync_store.provenance import code_version, library_versions
+from sync_train.config import DISTILLED
 from sync_train.trained import TrainedModel
 
 CARD = "README.md"
@@ -27,11 +29,11 @@ _METHODS = {
     ),
     "tas": (
         "C2F-TCN, first a teacher trained on labels of the other view, then distilled on unlabelled synchronized pairs "
-        "(TAS model distillation). No label of this view was used."
+        "(TAS model distillation)."
     ),
     "feature-tas": (
         "C2F-TCN behind an adapter, both distilled from a teacher of the other view on unlabelled synchronized pairs "
-        "(feature and TAS model distillation). No label of this view was used."
+        "(feature and TAS model distillation)."
     ),
 }
 
@@ -44,10 +46,15 @@ class Card:
 
     model: TrainedModel
     recipe: ModelRecipe
-    rows: tuple[Row, ...]
-    """Scores: none, or the one row of the model's method."""
+    row: Row | None
+    """Scores of the model's method, if they were counted."""
     protocol: str
     licence: str | None
+
+    @property
+    def is_selected_on_test(self) -> bool:
+        """Whether labels of the test split chose an epoch."""
+        return SELECTED_ON_TEST in self.model.selection
 
 
 def render_card(card: Card) -> str:
@@ -83,14 +90,14 @@ def _head(card: Card) -> str:
             *(["egocentric"] if card.recipe.kind == "ego" else []),
         ],
     }
-    if card.rows:
-        head["model-index"] = [{"name": card.recipe.run, "results": [_result(card)]}]
+    if card.row is not None:
+        head["model-index"] = [{"name": card.recipe.run, "results": [_result(card, card.row)]}]
     return "".join(f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in head.items())
 
 
-def _result(card: Card) -> dict[str, Any]:
+def _result(card: Card, row: Row) -> dict[str, Any]:
     info = card.model.predictions.info
-    scores = _own_scores(card)
+    scores = _own_scores(card, row)
     return {
         "task": {"type": "video-classification", "name": "Temporal action segmentation"},
         "dataset": {"type": "own", "name": f"{info.view}, split {info.split}", "split": info.split},
@@ -101,9 +108,8 @@ def _result(card: Card) -> dict[str, Any]:
     }
 
 
-def _own_scores(card: Card) -> Any:
+def _own_scores(card: Card, row: Row) -> Scores:
     """Scores of the exported seed."""
-    (row,) = card.rows
     return row.scores[row.group.seeds.index(card.recipe.seed)]
 
 
@@ -123,16 +129,22 @@ def _use(recipe: ModelRecipe) -> str:
 
 
 def _method(card: Card) -> str:
-    info, config = card.model.predictions.info, card.model.config
-    lines = [_METHODS.get(info.method, f"Method {_plain(info.method)}.")]
+    model, method = card.model, card.model.predictions.info.method
+    lines = [_METHODS.get(method, f"Method {_plain(method)}.")]
+    if method in DISTILLED and model.selection:
+        lines.append(
+            "Labels of test recordings chose an epoch."
+            if card.is_selected_on_test
+            else "No label of this view was used."
+        )
     lines.append(f"The method is that of [Quattrocchi et al., ECCV 2024]({_SOURCE}).")
-    steps = f"Rows are pooled by {config.chunk_rows} into steps of the network."
-    if info.method in ("tas", "feature-tas"):
-        steps += f" Loss of the distillation: {config.student.loss}."
-    if selection := (info.protocol or {}).get("selection"):
-        steps += f" Epochs were selected so: {_plain(str(selection))}."
+    lines.append(f"Rows are pooled by {model.chunk_rows} into steps of the network.")
+    if method in ("tas", "feature-tas"):
+        lines.append(f"Loss of the distillation: {model.loss}.")
+    if model.selection:
+        lines.append(f"Epochs were selected so: {_plain(model.selection)}.")
     versions = ", ".join(f"{name} {version}" for name, version in library_versions(["torch"]).items())
-    return " ".join([*lines, steps, f"Exported by sync-tas {code_version()}, {versions}."])
+    return " ".join([*lines, f"Exported by sync-tas {code_version()}, {versions}."])
 
 
 def _data(card: Card) -> str:
@@ -142,16 +154,16 @@ def _data(card: Card) -> str:
         f"{kind} {_plain(str(provenance[kind]))}" for kind in ("exo", "ego") if provenance.get(kind)
     )
     counts = ", ".join(f"{name} {number}" for name, number in sizes.items())
-    lines = [f"Views: {views}. Recordings: {counts}. It predicts the view {_plain(info.view)}."]
+    lines = [f"Views: {views}. Recordings of the splits: {counts}. It predicts the view {_plain(info.view)}."]
     lines.append(f"{len(info.classes)} classes: {', '.join(map(_plain, info.classes))}.")
     return "\n\n".join(lines)
 
 
 def _scores(card: Card) -> str:
-    if not card.rows:
+    row = card.row
+    if row is None:
         return "None were counted when this was exported."
-    (row,) = card.rows
-    info, scores, seeds = card.model.predictions.info, _own_scores(card), row.group.seeds
+    info, scores, seeds = card.model.predictions.info, _own_scores(card, row), row.group.seeds
     table = [
         _line(["", *METRICS.values()]),
         _line(["---", *("---:" for _ in METRICS)]),
@@ -177,8 +189,10 @@ def _limits(card: Card) -> str:
     ]
     if trained_on := card.recipe.feature_set.trained_on:
         limits.append(f"The backbone itself was trained on: {'; '.join(map(_plain, trained_on))}.")
-    if card.rows and card.rows[0].group.selected_on_test:
-        limits.append("Labels of the test split chose an epoch: its scores are none on unseen data.")
+    if card.is_selected_on_test:
+        limits.append(
+            "Labels of the test split chose an epoch: scores on that split are none on unseen data."
+        )
     return "\n".join(f"- {line}" for line in limits)
 
 

@@ -25,6 +25,9 @@ drawn anew each epoch; likewise, but of the same procedure; or those of the same
 UNSYNCHRONIZED = ("random", "same-procedure")
 """Pairings of two recordings."""
 
+OF_PAIRS = ("tcc", "sdtw")
+"""Losses that are means over pairs of sequences, whatever their lengths."""
+
 ALIGNED = ("mse",)
 """Losses that compare step with step, and so need both sequences to be equally long."""
 
@@ -141,7 +144,7 @@ class StudentConfig(FitConfig):
     match: Literal["logits", "representations"] = "logits"
     """What is matched at a level: the heads' outputs, as the paper's script does, or their inputs."""
     reduction: Literal["mean", "sum"] = "mean"
-    """Mean over a level's valid elements, or eq. 2 to the letter."""
+    """Of "mse": mean over a level's valid elements, or eq. 2 to the letter."""
     adapter_learning_rate: float = 1e-4
     """Of the adapter, which is fine-tuned along (paper, supplement A)."""
     freeze_batch_norm: bool = False
@@ -179,6 +182,14 @@ class StudentConfig(FitConfig):
             raise ValueError(f"adapter_learning_rate must be above 0, got {self.adapter_learning_rate}")
 
 
+DROP_RULES = 2
+"""Number of the rules by which frames are dropped and those left are paired by time (`sync_train.pairs`); what was
+trained by other ones isn't reused."""
+
+MAX_OFFSET_SECONDS = 86_400.0
+"""A day, longer than recordings are; nanoseconds of far larger offsets don't fit 64 bits."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PairsConfig:
     """Which adaptation pairs are learnt from, and how well they are synchronized."""
@@ -194,9 +205,10 @@ class PairsConfig:
     """How frames find their partner after some were dropped: by time, each moment with the nearest frame left of either
     view, or by number, as in the paper."""
     offset_seconds: float = 0.0
-    """Error of the ego view's clock: added to its times before the views are joined."""
+    """Error of the clock of the student's view, which is the ego view unless `direction` is "ego-to-exo": added to its
+    times before the views are joined. A day at the most, either way."""
     drift_ppm: float = 0.0
-    """Microseconds that the ego view's clock gains in a second."""
+    """Microseconds that this clock gains in a second."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
@@ -207,11 +219,13 @@ class PairsConfig:
             raise ValueError("share and hours both say how much is learnt from; give one of them")
         if not 0 <= self.drop_rate < 1:
             raise ValueError(f"drop_rate must lie from 0 to below 1, got {self.drop_rate}")
-        if not (abs(self.offset_seconds) < math.inf and abs(self.drift_ppm) < 1e6):
+        if not abs(self.offset_seconds) <= MAX_OFFSET_SECONDS:
             raise ValueError(
-                "offset_seconds must be a number and drift_ppm lie between -1e6 and 1e6, got "
-                f"{self.offset_seconds} and {self.drift_ppm}"
+                f"offset_seconds must lie from -{MAX_OFFSET_SECONDS:.0f} to {MAX_OFFSET_SECONDS:.0f}, a day, got "
+                f"{self.offset_seconds}"
             )
+        if not abs(self.drift_ppm) < 1e6:
+            raise ValueError(f"drift_ppm must lie between -1e6 and 1e6, got {self.drift_ppm}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,6 @@
 """Exports a trained model as a folder in the form of the Hugging Face hub: see `sync_store.exported`."""
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from sync_eval.config import EvaluateConfig
@@ -26,7 +25,7 @@ def export_model(
     model: TrainedModel,
     feature_set: FeatureSet,
     *,
-    rows: Sequence[Row] = (),
+    row: Row | None = None,
     protocol: str = "",
     licence: str | None = None,
     overwrite: bool = False,
@@ -37,15 +36,15 @@ def export_model(
         folder: Where to; new, empty, or with `overwrite` an earlier export.
         model: What to export.
         feature_set: The features that it predicts on.
-        rows: Its scores, none or one row.
+        row: Its scores, if they were counted.
         protocol: How these were counted.
         licence: As the hub names licences, such as "cc-by-nc-4.0".
-        overwrite: Replace an earlier export.
+        overwrite: Replace an earlier export, also one that was interrupted.
 
     Raises:
         TrainingError: If the folder holds something that is to be kept.
     """
-    _claim(folder, overwrite=overwrite)
+    _check_free(folder, overwrite=overwrite)
     info = model.predictions.info
     recipe = ModelRecipe(
         run=info.run,
@@ -56,18 +55,19 @@ def export_model(
         weights_sha256=weights_digest(model.stage_folder / WEIGHTS),
         feature_set=feature_set,
         extract=ExtractSettings.of_recipe(feature_set.recipe),
-        tta_chunk_rows=model.config.tta_chunk_rows,
+        tta_chunk_rows=model.tta_chunk_rows,
     )
-    card = Card(model=model, recipe=recipe, rows=tuple(rows), protocol=protocol, licence=licence)
+    card = render_card(Card(model=model, recipe=recipe, row=row, protocol=protocol, licence=licence))
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / RECIPE).unlink(missing_ok=True)  # first, so that a part is never taken for a model
-    for name in (CONFIG, WEIGHTS):
+    for name in (WEIGHTS, CONFIG):  # the weights show that the rest is an export's
         shutil.copyfile(model.stage_folder / name, folder / name)
-    write_atomic(folder / CARD, render_card(card).encode())
+    write_atomic(folder / CARD, card.encode())
     write_recipe(folder, recipe)
     return recipe
 
 
-def score_model_on_test(project: Project, model: TrainedModel) -> tuple[list[Row], EvaluateConfig]:
+def score_model_on_test(project: Project, model: TrainedModel) -> tuple[Row, EvaluateConfig]:
     """Scores of a model's method over all seeds of its run.
 
     Raises:
@@ -75,20 +75,20 @@ def score_model_on_test(project: Project, model: TrainedModel) -> tuple[list[Row
     """
     info = model.predictions.info
     config = from_table(EvaluateConfig, project.stage("evaluate"), f"{project.file} [evaluate]")
-    groups = [
+    (group,) = (
         group
         for group in find_groups([model.run_folder])
-        if (group.info.method, group.info.view, group.info.split, group.info.feature_set)
-        == (info.method, info.view, info.split, info.feature_set)
-    ]
+        if any(found.folder.samefile(model.predictions.folder) for found in group.sets)
+    )
     truth = read_truth(open_dataset(project), info.split, config.unsegmented)
-    return score_groups(groups, {info.split: truth}, config.protocol), config
+    (row,) = score_groups([group], {info.split: truth}, config.protocol)
+    return row, config
 
 
-def _claim(folder: Path, *, overwrite: bool) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    there = {entry.name for entry in folder.iterdir()}
-    if there & {*FILES} and not overwrite:
-        raise TrainingError(f"{folder}: holds a model already. Choose another --output, or add --overwrite")
-    if there and not there & {*FILES}:
+def _check_free(folder: Path, *, overwrite: bool) -> None:
+    there = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    is_export = RECIPE in there or (WEIGHTS in there and there <= {*FILES})
+    if there and not is_export:
         raise TrainingError(f"{folder}: holds other files. Choose a new folder with --output")
+    if there and not overwrite:
+        raise TrainingError(f"{folder}: holds a model already. Choose another --output, or add --overwrite")

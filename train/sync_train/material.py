@@ -1,6 +1,6 @@
 """What one seed learns from and selects on: labelled recordings and pairs, cut, held out and in batches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil
 from typing import Any
@@ -9,7 +9,7 @@ from sync_store.errors import DatasetError
 from sync_store.labels import NS_PER_SECOND
 from sync_store.rows import period_ns
 from sync_train.budget import within_budget
-from sync_train.config import AdapterFitConfig, FitConfig, Pairing, StudentConfig
+from sync_train.config import AdapterFitConfig, FitConfig, Pairing, PairsConfig, StudentConfig
 from sync_train.models.segmenter import Segmenter
 from sync_train.pair_batches import PairBatches
 from sync_train.pairs import SECONDS_PER_HOUR, Pair, Views, describe_pairs, read_pairs
@@ -31,13 +31,19 @@ class Material:
     def labeled(self, config: FitConfig, view: str) -> tuple[list[Labeled], Score | None]:
         """Labelled recordings of the training split to learn from, and the score that selects an epoch."""
         setting = self._setting
-        recordings = setting.source_of(view).recordings(view, setting.training_recordings(view))
-        recordings = self._within_hours(recordings)
+        whole = setting.source_of(view).recordings(view, setting.training_recordings(view))
+        recordings = self._within_hours(whole)
         if config.selection == "last":
             return self._label(recordings), None
         if config.selection == "published-test-ego":
             return self._label(recordings), self.published_score()
-        learn, _ = hold_out([recording.name for recording in recordings], config.held_out, self._seed)
+        learn, _ = hold_out(
+            [recording.name for recording in recordings],
+            config.held_out,
+            self._seed,
+            cut=next((recording.name for recording in recordings if recording not in whole), None),
+            limit=None if setting.config.train_hours is None else "train_hours",
+        )
         to_learn = [recording for recording in recordings if recording.name in set(learn)]
         selected_on = self._label([recording for recording in recordings if recording.name not in set(learn)])
         return self._label(to_learn), lambda model: score_model(model, selected_on, setting.windowing)
@@ -70,12 +76,20 @@ class Material:
         )
         names, held_out = [pair.name for pair in pairs], list[str]()
         if config.selection == "held-out":
-            names, held_out = hold_out(names, config.held_out, self._seed)
+            names, held_out = hold_out(
+                names,
+                config.held_out,
+                self._seed,
+                cut=next((pair.name for pair in pairs if pair.is_cut), None),
+                limit=_limit(setting.config.pairs),
+            )
         learn_pairs = [pair for pair in pairs if pair.name in set(names)]
         held_out_pairs = [pair for pair in pairs if pair.name in set(held_out)]
         return (
             self._batches_of(learn_pairs, config, zoom=config.zoom),
-            self._batches_of(held_out_pairs, config, zoom=False) if held_out_pairs else None,
+            self._batches_of(held_out_pairs, config, zoom=False, others=learn_pairs)
+            if held_out_pairs
+            else None,
             describe_pairs(pairs),
         )
 
@@ -91,6 +105,13 @@ class Material:
         """SHA-256 over the features of all pairs, by kind of view."""
         setting, adapt = self._setting, self._setting.splits["adapt"]
         return {"exo": self._digest(setting.exo, adapt), "ego": self._digest(setting.ego_view, adapt)}
+
+    def procedures(self, config: StudentConfig) -> dict[str, Any]:
+        """What is done in each pair's recording, where partners are chosen by it."""
+        if config.pairing != "same-procedure":
+            return {}
+        dataset = self._setting.dataset
+        return {"procedures": {name: dataset.procedure(name) for name in self._setting.splits["adapt"]}}
 
     def tested_digest(self, view: str) -> str:
         """SHA-256 over the features of the test split in a view."""
@@ -122,11 +143,15 @@ class Material:
         return label(recordings, self._setting.dataset, self._setting.classes)
 
     def _batches_of(
-        self, pairs: list[Pair], config: AdapterFitConfig | StudentConfig, *, zoom: bool
+        self,
+        pairs: list[Pair],
+        config: AdapterFitConfig | StudentConfig,
+        *,
+        zoom: bool,
+        others: Sequence[Pair] = (),
     ) -> PairBatches:
         setting = self._setting
         pairing: Pairing = config.pairing if isinstance(config, StudentConfig) else "synchronized"
-        same = pairing == "same-procedure"
         return PairBatches(
             pairs,
             setting.windowing,
@@ -135,11 +160,21 @@ class Material:
             seed=self._seed,
             device=setting.device,
             pairing=pairing,
-            procedures={p.name: setting.dataset.procedure(p.name) for p in pairs} if same else None,
+            procedures=self.procedures(config).get("procedures")
+            if isinstance(config, StudentConfig)
+            else None,
+            others=others,
         )
 
     def _digest(self, view: str, names: list[str]) -> str:
         return self._setting.source_of(view).digest(view, names)
+
+
+def _limit(config: PairsConfig) -> str | None:
+    """The setting that says how much of the pairs is used, where one does."""
+    if config.hours is not None:
+        return "pairs.hours"
+    return "pairs.share" if config.share < 1 else None
 
 
 def _beginning(recording: Recording, share: float) -> Recording:

@@ -38,7 +38,8 @@ class PairBatches:
     """Windows of pairs, the teacher's view and the student's.
 
     Synchronized windows are pooled over the same bins: one draw serves both. Where another recording's window is
-    the partner, each has a draw of its own, and each batch has one length a view.
+    the partner, each has a draw of its own, and only windows that are equally long in both views share a batch. Where
+    recordings vary in length, an epoch then has more and smaller batches, and so more steps of the optimizer.
     """
 
     def __init__(
@@ -52,11 +53,12 @@ class PairBatches:
         device: torch.device,
         pairing: Pairing = "synchronized",
         procedures: Mapping[str, str | None] | None = None,
+        others: Sequence[Pair] = (),
     ) -> None:
         """Cut pairs into windows.
 
         Args:
-            pairs: What is learnt from.
+            pairs: What is learnt from or selected on.
             windowing: Windows and chunks.
             batch_size: Windows a batch at the most.
             zoom: Whether chunk sizes are drawn anew each epoch.
@@ -64,26 +66,32 @@ class PairBatches:
             device: Where batches are needed.
             pairing: What a window's partner is.
             procedures: What is done in each recording, for "same-procedure".
+            others: Where `pairs` are held out, those that are learnt from: they have no windows of their own here, but
+                may be partners. Few are held out, and of few procedures.
 
         Raises:
             TrainingError: If no window has a partner.
         """
-        self._pairs = pairs
+        self._pairs = [*pairs, *others]
         self._batch_size = batch_size
         self._windowing = windowing
         self._zoom = zoom
         self._seed = seed
         self._device = device
-        self._windows = split_windows([len(pair.teacher_PD) for pair in pairs], windowing.window_rows)
+        self._teachers = split_windows([len(pair.teacher_PD) for pair in self._pairs], windowing.window_rows)
+        self._windows = [window for window in self._teachers if window.index < len(pairs)]
         self._partners: list[list[int]] | None = None
         if pairing in UNSYNCHRONIZED:
-            same = {} if pairing == "random" else {pair.name: _known(procedures, pair.name) for pair in pairs}
+            same = {}
+            if pairing == "same-procedure":
+                same = {pair.name: _known(procedures, pair.name) for pair in self._pairs}
             self._partners = [self._possible_partners(window, same) for window in self._windows]
             if not any(self._partners):
-                what = "two pairs" if pairing == "random" else "two pairs of one procedure"
+                partner = "another pair" if pairing == "random" else "another pair of its procedure"
                 raise TrainingError(
-                    f"pairing {pairing!r} needs {what}, and the {len(pairs)} to learn from or to select on have "
-                    'none. Add pairs, or keep the last epoch with selection = "last"'
+                    f"pairing {pairing!r} compares a pair with {partner}, and none of the {len(pairs)} to "
+                    f"{'select on' if others else 'learn from'} has one. Add pairs, or keep the last epoch with "
+                    'selection = "last", which holds none out'
                 )
 
     def epoch(self, epoch: int) -> Iterator[tuple[Batch, Batch]]:
@@ -130,7 +138,7 @@ class PairBatches:
             if partners
         ]
         students = [self._windows[number] for number, _ in chosen]
-        teachers = [self._windows[partner] for _, partner in chosen]
+        teachers = [self._teachers[partner] for _, partner in chosen]
         student_sizes = draw_sizes(students, self._windowing, zoom=self._zoom, seed=[self._seed, epoch])
         teacher_sizes = draw_sizes(
             teachers, self._windowing, zoom=self._zoom, seed=[self._seed, epoch, base + 2]
@@ -157,7 +165,7 @@ class PairBatches:
         name = self._pairs[window.index].name
         return [
             number
-            for number, other in enumerate(self._windows)
+            for number, other in enumerate(self._teachers)
             if other.index != window.index
             and procedures.get(self._pairs[other.index].name) == procedures.get(name)
         ]

@@ -41,6 +41,8 @@ class Pair:
     """Largest time between two joined rows, as the clocks have it."""
     seconds: float
     """How long it is: its rows times their period."""
+    is_cut: bool = False
+    """Whether it is the beginning of a recording, cut to what `share` or `hours` left."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +136,7 @@ def _join(
 
 
 def _misread_clock(timestamps: Int64s, config: PairsConfig) -> Int64s:
-    """Times as a clock shows them that is off and gains."""
+    """Times as the clock of the student's view shows them, where it is off and gains."""
     if not config.offset_seconds and not config.drift_ppm:
         return timestamps
     gained_ns = np.rint(timestamps * (config.drift_ppm * 1e-6) + config.offset_seconds * NS_PER_SECOND)
@@ -168,6 +170,7 @@ def _beginning(pair: Pair, share: float) -> Pair:
         teacher_PD=pair.teacher_PD[:num_rows],
         student_PD=pair.student_PD[:num_rows],
         seconds=pair.seconds * num_rows / len(pair.teacher_PD),
+        is_cut=True,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from sync_train.config import (
     DISTILLED,
+    DROP_RULES,
     EQUAL_WEIGHTS,
     ORACLES,
     FitConfig,
@@ -61,6 +62,8 @@ def stage_settings(setting: Setting, stage: str) -> dict[str, Any]:
         return settings | {"standardize": config.standardize, **hours}
     if config.pairs != PairsConfig():
         settings["pairs"] = asdict(config.pairs)
+        if config.pairs.drop_rate and config.pairs.join == "time":
+            settings["pairs"]["rules"] = DROP_RULES
     return settings | {"tolerance_seconds": config.tolerance_seconds, "min_coverage": config.min_coverage}
 
 
@@ -70,6 +73,8 @@ def _fit_settings(config: FitConfig) -> dict[str, Any]:
     if isinstance(config, StudentConfig):
         for loss in {*get_args(Loss)} - {config.loss}:
             settings.pop(loss, None)
+        if config.loss != "mse":
+            del settings["reduction"]
         for name in ("loss", "pairing"):  # a run from before there was a choice stays valid, as above
             if settings[name] == getattr(StudentConfig(), name):
                 del settings[name]

@@ -4,6 +4,8 @@ import difflib
 import logging
 from collections.abc import Mapping, Sequence
 
+import torch
+
 from sync_store.console import some_of
 from sync_store.errors import DatasetError, IncompleteError
 from sync_store.reader import how_made
@@ -28,6 +30,8 @@ def check_setting(setting: Setting) -> None:
         check_installed()
     if {"feature", "feature-tas"} & {*setting.config.methods}:
         _ = setting.adapter
+    if setting.precision == "bfloat16" and setting.device.type == "cpu" and not has_bfloat16():
+        log.warning("this processor has no bfloat16, and takes many times as long as with float32")
     needed = _needed_features(setting)
     missing = {
         view: sorted(names - setting.source_of(view).complete_recordings(view))
@@ -53,6 +57,13 @@ def check_setting(setting: Setting) -> None:
         raise IncompleteError(
             lacks + (", or leave them out with --skip-missing" if for_training_alone else "")
         )
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 itself, as far as torch can tell; true where it can't."""
+    capabilities = torch.cpu.get_capabilities()
+    known = [name for name in ("avx512_bf16", "amx_bf16") if name in capabilities]
+    return not known or any(capabilities[name] for name in known)
 
 
 def _lack(source: Source, missing: Mapping[str, Sequence[str]], *, named: bool) -> str:

@@ -1,7 +1,7 @@
 """What every way to train asks for, and how it is carried out."""
 
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -110,6 +110,23 @@ def request_after(
         quiet=quiet or before.quiet,
         as_json=as_json or before.as_json,
     )
+
+
+def refuse_before(ctx: click.Context, *, but: Collection[str]) -> None:
+    """Refuse what was typed before a subcommand that doesn't read it.
+
+    Args:
+        ctx: Of the subcommand.
+        but: Parameters of the group that it reads.
+
+    Raises:
+        UsageError: If another one was typed there. Variables are those of all commands, so they don't count.
+    """
+    assert ctx.parent is not None
+    for option in ctx.parent.command.params:
+        typed = ctx.parent.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+        if typed and option.name not in but:
+            raise click.UsageError(f"{option.opts[0]} doesn't go before {ctx.info_name}.")
 
 
 def carry_out(request: Request, project: Project, config: TrainConfig) -> None:

@@ -205,6 +205,7 @@ class SeedRun:
             pairs=self._material.pairs_digest(),
             teacher=self._digests["teacher"],
             **({"adapter": self._digests["adapter"]} if adapted else {}),
+            **self._material.procedures(config),
             **self._material.selected_on(config),
         )
 

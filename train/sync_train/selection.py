@@ -15,13 +15,17 @@ from sync_train.predict import row_probabilities
 from sync_train.sequences import Labeled
 
 
-def hold_out(names: Sequence[str], share: float, seed: int) -> tuple[list[str], list[str]]:
+def hold_out(
+    names: Sequence[str], share: float, seed: int, *, cut: str | None = None, limit: str | None = None
+) -> tuple[list[str], list[str]]:
     """Divide recordings into those to learn from and those to select on, at least one of each.
 
     Args:
         names: Recordings of a split.
         share: Of the recordings that are held out, 0–1.
         seed: Decides which.
+        cut: One that a budget has left the beginning of, perhaps seconds: it is learnt from, never selected on.
+        limit: Setting that says how much of the split is used, where one does.
 
     Raises:
         TrainingError: If there are fewer than two recordings.
@@ -29,11 +33,12 @@ def hold_out(names: Sequence[str], share: float, seed: int) -> tuple[list[str], 
     if len(names) < 2:
         raise TrainingError(
             f"{len(names)} recording can't be divided into one to learn from and one to select on. Add "
-            'recordings, or keep the last epoch with selection = "last"'
+            f"recordings{'' if limit is None else f' or raise {limit}'}, or keep the last epoch with "
+            'selection = "last"'
         )
     num_held_out = min(len(names) - 1, max(1, round(share * len(names))))
     order = np.random.default_rng(seed).permutation(len(names)).tolist()
-    held_out = set(order[:num_held_out])
+    held_out = set([index for index in order if names[index] != cut][:num_held_out])
     return (
         [name for index, name in enumerate(names) if index not in held_out],
         [name for index, name in enumerate(names) if index in held_out],

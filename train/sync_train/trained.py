@@ -12,7 +12,7 @@ from sync_store.layout import FeatureSet
 from sync_store.predictions import PredictionSet, find_predictions
 from sync_store.provenance import file_digest
 from sync_store.reader import FeatureStore
-from sync_train.config import TrainConfig
+from sync_train.config import StudentConfig, TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +22,37 @@ class TrainedModel:
     run_folder: Path
     stage_folder: Path
     """Where the model is."""
-    config: TrainConfig
-    """Settings of the run when it was last trained."""
     predictions: PredictionSet
     """What it predicted of the test split."""
+    inputs: Mapping[str, Any]
+    """What decided the stage's result."""
     provenance: Mapping[str, Any]
     """What the stage was made from."""
+
+    @property
+    def chunk_rows(self) -> int:
+        """Rows in a step of the network."""
+        return int(self.inputs["windowing"]["chunk_rows"])
+
+    @property
+    def loss(self) -> str:
+        """Loss of a student; inputs name no default one."""
+        return str(self.inputs["config"].get("loss", StudentConfig().loss))
+
+    @property
+    def selection(self) -> str:
+        """How each stage chose its epoch, such as "teacher held-out, tas last"; empty if that isn't known."""
+        return str(self._protocol.get("selection", ""))
+
+    @property
+    def tta_chunk_rows(self) -> tuple[int, ...]:
+        """Chunk sizes over which its predictions were averaged; none for its own alone."""
+        listed = str(self._protocol.get("tta_chunk_rows", ""))
+        return tuple(int(number) for number in listed.split(",") if number)
+
+    @property
+    def _protocol(self) -> Mapping[str, str | int | float | bool]:
+        return self.predictions.info.protocol or {}
 
 
 def find_run(run: str, runs: Path | None) -> Path:
@@ -43,7 +68,7 @@ def find_run(run: str, runs: Path | None) -> Path:
     named = [] if runs is None else [runs / run]
     for folder in (*named, Path(run)):
         if _seeds(folder):
-            return folder
+            return folder.resolve()
     known = [] if runs is None or not runs.is_dir() else sorted(f.name for f in runs.iterdir() if _seeds(f))
     where = f"{runs} has {', '.join(known) or 'none yet'}" if runs is not None else "no sync.toml is near"
     raise TrainingError(f"there is no run {run!r}: expected a name or a folder that holds seed-0; {where}")
@@ -79,8 +104,8 @@ def find_model(run_folder: Path, method: str, seed: int | None) -> TrainedModel:
             return TrainedModel(
                 run_folder=run_folder,
                 stage_folder=stage_folder,
-                config=config,
                 predictions=predictions,
+                inputs=_read_table(stage_folder / "inputs.json"),
                 provenance=_read_table(stage_folder / "provenance.json"),
             )
     raise TrainingError(

@@ -8,19 +8,12 @@ from typing import Any, TypeVar
 
 import click
 
-from sync_eval.config import EvaluateConfig, Protocol
+from sync_eval.config import PROTOCOLS, EvaluateConfig, Protocol
 from sync_store.config import from_table
 from sync_store.errors import DatasetError
 from sync_store.project import Project
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def runs_argument(function: Function) -> Function:
-    """Add the run folders."""
-    return click.argument("runs", nargs=-1, metavar="[RUN_FOLDER]...", type=click.Path(path_type=Path))(
-        function
-    )
 
 
 def runs_or_experiments_argument(function: Function) -> Function:
@@ -37,6 +30,16 @@ def experiment_runs_option(function: Function) -> Function:
         "runs_path",
         type=click.Path(path_type=Path, file_okay=False),
         help="Folder of the experiments' runs [default: [experiments] path].",
+    )(function)
+
+
+def protocol_option(function: Function) -> Function:
+    """Add `--protocol`."""
+    return click.option(
+        "--protocol",
+        type=click.Choice(PROTOCOLS),
+        envvar="SYNC_PROTOCOL",
+        help="What becomes of unlabeled and background frames: masked (default), or cut out and the rest joined.",
     )(function)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sync_eval.commands.arguments import read_config
-from sync_eval.config import METRICS, PROTOCOLS, Protocol
+from sync_eval.commands.arguments import protocol_option, read_config
+from sync_eval.config import METRICS, Protocol
 from sync_store.console import json_option, project_option
 from sync_store.project import Project, load_project
 
@@ -45,14 +45,13 @@ if TYPE_CHECKING:
     help="Of the bootstrap.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap.")
+@protocol_option
 @click.option(
-    "--protocol",
-    type=click.Choice(PROTOCOLS),
-    envvar="SYNC_PROTOCOL",
-    help="As for table: what becomes of unlabeled and background frames.",
-)
-@click.option(
-    "--format", "form", type=click.Choice(["text", "markdown", "csv"]), default="text", help="Form."
+    "--format",
+    "form",
+    type=click.Choice(["text", "markdown", "csv"]),
+    default="text",
+    help="Form; --json goes before it.",
 )
 @json_option
 @click.pass_obj
@@ -72,7 +71,8 @@ def compare(
 ) -> None:
     """Say whether rows of the table differ by more than chance: each ROW against the first.
 
-    A ROW is METHOD, RUN/METHOD, METHOD@VIEW, RUN/METHOD@VIEW, or a folder of predictions that holds one row.
+    A ROW is METHOD, RUN/METHOD, METHOD@VIEW, RUN/METHOD@VIEW, RUN[FEATURES]/METHOD, RUN[FEATURES]/METHOD@VIEW, or a
+    folder of predictions that holds one row, which goes before a row of that name.
     Recordings and seeds are resampled (paired bootstrap), and the p-values corrected over all lines (Holm).
     """
     if len(names) < 2:
@@ -102,7 +102,7 @@ def compare(
     )
     report = Report(
         names=names,
-        groups=tuple(groups),
+        rows=tuple(rows),
         comparisons=tuple(found),
         num_recordings=samples[0].counts_SRC.shape[1],
         protocol=config.protocol,
@@ -119,9 +119,7 @@ def _find_rows(names: Sequence[str], folders: Sequence[Path], project: Project) 
     from sync_eval.row_names import find_row
     from sync_eval.runs import find_groups
 
-    only_folders = (
-        not folders and not project.runs_path.is_dir() and all(Path(name).is_dir() for name in names)
-    )
+    only_folders = all(Path(name).is_dir() for name in names)
     known = [] if only_folders else find_groups(folders or [project.runs_path])
     return [find_row(name, known) for name in names]
 

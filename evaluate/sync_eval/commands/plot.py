@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from sync_eval.commands.arguments import (
     experiment_runs_option,
     find_named,
+    protocol_option,
     read_config,
     runs_or_experiments_argument,
 )
+from sync_eval.config import EvaluateConfig, Protocol
 from sync_store.console import json_option, print_json, project_option
 from sync_store.project import Project, load_project
 
@@ -22,6 +25,7 @@ NUM_PLOTTED = 3
 @runs_or_experiments_argument
 @experiment_runs_option
 @project_option
+@protocol_option
 @click.option(
     "--recording",
     "recordings",
@@ -30,13 +34,14 @@ NUM_PLOTTED = 3
 )
 @click.option("--output", type=click.Path(path_type=Path), help="Folder [default: plots, below the runs].")
 @json_option
-@click.pass_obj
+@click.pass_context
 def plot(
-    default_project: Path | None,
+    ctx: click.Context,
     /,
     runs: tuple[Path, ...],
     runs_path: Path | None,
     project_path: Path | None,
+    protocol: Protocol | None,
     recordings: tuple[str, ...],
     output: Path | None,
     as_json: bool,
@@ -47,11 +52,13 @@ def plot(
     table4, draws its curves.
     """
     named = find_named(runs, runs_path)
-    project = load_project(project_path or default_project)
     if named and recordings:
         raise click.UsageError(f"{named[0]} is an experiment, of which --recording draws nothing")
+    if not named and ctx.get_parameter_source("protocol") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--protocol is for experiments: bars of recordings have no scores")
+    project = load_project(project_path or ctx.obj)
     if named:
-        written = _plot_sweeps(named, runs_path, project, output)
+        written = _plot_sweeps(named, runs_path, project, read_config(project, protocol), output)
     else:
         written = _plot_recordings(runs, project, recordings, output or project.runs_path / "plots")
     if as_json:
@@ -82,15 +89,21 @@ def _plot_recordings(
 
 
 def _plot_sweeps(
-    names: Sequence[str | Path], runs_path: Path | None, project: Project, output: Path | None
+    names: Sequence[str | Path],
+    runs_path: Path | None,
+    project: Project,
+    config: EvaluateConfig,
+    output: Path | None,
 ) -> list[Path]:
     from sync_eval.experiments import evaluate_experiment
     from sync_eval.sweep_plots import find_sweep, plot_sweep
     from sync_experiments.experiment import read_experiment
 
-    config = read_config(project, None)
     folder = output or (runs_path or project.experiments_path) / "plots"
     experiments = [read_experiment(name) for name in names]
+    names_of_pictures = [experiment.name for experiment in experiments]
+    if twice := [name for name in names_of_pictures if names_of_pictures.count(name) > 1]:
+        raise click.UsageError(f"two experiments are named {twice[0]}, as would be their pictures")
     sweeps = {
         folder / f"{experiment.name}.png": find_sweep(
             evaluate_experiment(experiment, project, config, runs_path)

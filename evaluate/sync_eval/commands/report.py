@@ -4,8 +4,14 @@ from pathlib import Path
 
 import click
 
-from sync_eval.commands.arguments import find_named, read_config, runs_or_experiments_argument
-from sync_eval.config import PROTOCOLS, Protocol
+from sync_eval.commands.arguments import (
+    experiment_runs_option,
+    find_named,
+    protocol_option,
+    read_config,
+    runs_or_experiments_argument,
+)
+from sync_eval.config import Protocol
 from sync_store.console import json_option, print_json, project_option
 from sync_store.project import load_project
 
@@ -14,13 +20,9 @@ REPORT = "report.html"
 
 @click.command()
 @runs_or_experiments_argument
+@experiment_runs_option
 @project_option
-@click.option(
-    "--protocol",
-    type=click.Choice(PROTOCOLS),
-    envvar="SYNC_PROTOCOL",
-    help="What becomes of unlabeled and background frames: masked (default), or cut out and the rest joined.",
-)
+@protocol_option
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -33,6 +35,7 @@ def report(
     default_project: Path | None,
     /,
     runs: tuple[Path, ...],
+    runs_path: Path | None,
     project_path: Path | None,
     protocol: Protocol | None,
     output: Path | None,
@@ -50,11 +53,11 @@ def report(
     from sync_eval.report.videos import VideoFinder
     from sync_store.atomic import write_atomic
 
-    named = find_named(runs)
+    named = find_named(runs, runs_path)
     project = load_project(project_path or default_project)
     config = read_config(project, protocol)
     if named:
-        contents = contents_of_experiments(named, project, config)
+        contents = contents_of_experiments(named, project, config, runs_path)
     else:
         contents = contents_of_runs(runs or [project.runs_path], project, config)
     path = output or project.runs_path.parent / REPORT

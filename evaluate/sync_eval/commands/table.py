@@ -12,10 +12,11 @@ import click
 from sync_eval.commands.arguments import (
     experiment_runs_option,
     find_named,
+    protocol_option,
     read_config,
     runs_or_experiments_argument,
 )
-from sync_eval.config import PROTOCOLS, EvaluateConfig, Protocol
+from sync_eval.config import EvaluateConfig, Protocol
 from sync_store.console import project_option
 from sync_store.project import Project, load_project
 
@@ -29,12 +30,7 @@ FORMS = ("text", "markdown", "latex", "csv", "json")
 @runs_or_experiments_argument
 @experiment_runs_option
 @project_option
-@click.option(
-    "--protocol",
-    type=click.Choice(PROTOCOLS),
-    envvar="SYNC_PROTOCOL",
-    help="What becomes of unlabeled and background frames: masked (default), or cut out and the rest joined.",
-)
+@protocol_option
 @click.option("--format", "form", type=click.Choice(FORMS), default="text", help="Form.")
 @click.option("--output", type=click.Path(path_type=Path), help="Write the table to this file.")
 @click.option("--json", "as_json", is_flag=True, help="Same as --format json.")

@@ -3,14 +3,11 @@
 const NUM_CONFUSIONS = 5;
 const MATRIX_PIXELS = 430;
 
-// Classes that are labelled or predicted, most frames first.
-function classOrder(counts) {
+// Classes that are labelled, or predicted by either method; those with most frames of the first one's truth first.
+function classOrder(counts, beside) {
   const frames = report.classes.map(() => 0);
-  const seen = new Set();
-  for (let at = 0; at < counts.confusion.length; at += 3) {
-    frames[counts.confusion[at]] += counts.confusion[at + 2];
-    seen.add(counts.confusion[at]).add(counts.confusion[at + 1]);
-  }
+  for (let at = 0; at < counts.confusion.length; at += 3) frames[counts.confusion[at]] += counts.confusion[at + 2];
+  const seen = new Set([counts, beside].flatMap(({ confusion }) => confusion.filter((_, at) => at % 3 < 2)));
   const order = report.classes.map((_, classId) => classId).filter((classId) => seen.has(classId));
   order.sort((a, b) => frames[b] - frames[a] || a - b);
   return { order, frames, numFrames: frames.reduce((sum, each) => sum + each, 0) };
@@ -18,7 +15,7 @@ function classOrder(counts) {
 
 function showClasses() {
   const [method, other] = [Number(find("method").value), Number(find("other").value)];
-  const { order, frames, numFrames } = classOrder(report.counts[method]);
+  const { order, frames, numFrames } = classOrder(report.counts[method], report.counts[other]);
   const table = find("by-class");
   const head = make("tr");
   ["class", "frames", "segments", "recall", "precision", "F1@25"].forEach((text, index) => {
@@ -70,14 +67,14 @@ function meterCell(value, beside) {
   return cell;
 }
 
-// Shares of each true class by predicted class, in the given order; the last column is no prediction.
+// Shares of each true class by predicted class, in an order that holds all of them; the last column is no prediction.
 function sharesOf(counts, order) {
   const place = new Map(order.map((classId, index) => [classId, index]));
   place.set(report.classes.length, order.length);
   const frames = order.map(() => new Array(order.length + 1).fill(0));
   for (let at = 0; at < counts.confusion.length; at += 3) {
     const [truth, seen, number] = counts.confusion.slice(at, at + 3);
-    if (place.has(truth) && place.has(seen)) frames[place.get(truth)][place.get(seen)] = number;
+    frames[place.get(truth)][place.get(seen)] = number;
   }
   return frames.map((row) => {
     const sum = row.reduce((total, each) => total + each, 0);

@@ -14,7 +14,7 @@ from sync_eval.table_forms import Layout
 from sync_experiments.expansion import PlannedRow
 from sync_experiments.experiment import read_experiment
 from sync_store.datasets import Dataset, open_dataset
-from sync_store.errors import DatasetError
+from sync_store.errors import DatasetError, ProjectError
 from sync_store.labels import first_seen
 from sync_store.project import Project
 
@@ -72,14 +72,28 @@ def contents_of_runs(folders: Sequence[Path], project: Project, config: Evaluate
 
 
 def contents_of_experiments(
-    names: Sequence[str | Path], project: Project, config: EvaluateConfig
+    names: Sequence[str | Path], project: Project, config: EvaluateConfig, runs: Path | None = None
 ) -> Contents:
     """What is there of experiments. A row that stands in several tables is shown once below them.
 
+    Args:
+        names: Of the experiments, or their files.
+        project: Its labels and splits.
+        config: How predictions are scored.
+        runs: Folder of the runs; by default the project's of experiments.
+
     Raises:
-        SyncError: As `evaluate_experiment`, and if no row has predictions yet.
+        SyncError: As `evaluate_experiment`, and if no experiment is of segmentations, or no row has predictions yet.
     """
-    evaluations = [evaluate_experiment(read_experiment(name), project, config) for name in names]
+    experiments = [read_experiment(name) for name in names]
+    segmenting = [each for each in experiments if each.measure == "segmentation"]
+    if not segmenting:
+        sources = [each.source for each in experiments]
+        raise ProjectError(
+            f"{', '.join(sources)}: numbers only, and no segmentations to show. Print them with: sync-eval table "
+            f"{' '.join(sources)}"
+        )
+    evaluations = [evaluate_experiment(each, project, config, runs) for each in experiments]
     named_rows = {
         result.scored.group.sets[0].folder: (_name(result.planned), result.scored)
         for each in evaluations
@@ -87,9 +101,10 @@ def contents_of_experiments(
         if result.scored is not None
     }
     if not named_rows:
+        command = next(each.command for each in evaluations if each.experiment in segmenting)
         raise DatasetError(
-            f"{project.experiments_path}: no row of {', '.join(map(str, names))} has predictions yet, so there is "
-            f"nothing to show. Run them with: sync-train experiment {names[0]}"
+            f"{runs or project.experiments_path}: no row of {', '.join(each.source for each in segmenting)} has "
+            f"predictions yet, so there is nothing to show. Run them with: {command}"
         )
     labels, rows = zip(*named_rows.values(), strict=True)
     groups = [row.group for row in rows]

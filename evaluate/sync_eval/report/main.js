@@ -55,6 +55,11 @@ function start() {
     arrange();
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showClasses);
+  let frame = 0;
+  window.addEventListener("resize", () => {
+    cancelAnimationFrame(frame);
+    frame = requestAnimationFrame(refill);
+  });
   window.addEventListener("beforeprint", () => cards.forEach(fillCard));
 }
 

@@ -75,7 +75,10 @@ def _page_data(contents: Contents, finder: VideoFinder | None) -> dict[str, Any]
     class_ids = {name: index for index, name in enumerate(colors)}
     counts = [count_classes(each, list(colors), contents.protocol) for each in tested]
     return {
-        "classes": [{"name": name, "color": _hex(color)} for name, color in colors.items()],
+        "classes": [
+            {"name": name, "color": _hex(color), "isBackground": name in dataset.background}
+            for name, color in colors.items()
+        ],
         "metrics": list(COLUMNS.values()),
         "rows": [
             {"name": each.name, "seeds": list(each.row.group.seeds), "kind": each.row.group.info.kind}

@@ -211,7 +211,8 @@ const player = {
     const row = make("tr");
     const heading = make("th", "", bar.name);
     heading.scope = "row";
-    const cell = make("td", truth && segment?.classId !== truth.classId ? "wrong" : "");
+    const isScored = truth && !report.classes[truth.classId].isBackground;
+    const cell = make("td", isScored && segment?.classId !== truth.classId ? "wrong" : "");
     if (segment) cell.append(swatch(segment.classId), report.classes[segment.classId].name);
     else cell.append("–");
     row.append(heading, cell);
@@ -223,14 +224,15 @@ const player = {
     find("previous").addEventListener("click", () => this.card && this.step(-1));
     find("next").addEventListener("click", () => this.card && this.step(1));
     document.addEventListener("visibilitychange", () => document.hidden && this.pause());
-    find("recordings").addEventListener("keydown", (event) => {
+    document.addEventListener("keydown", (event) => {
       if (!this.card || event.ctrlKey || event.altKey || event.metaKey) return;
-      if (event.target.closest("input, select, summary")) return;
+      if (event.target.closest("input, select, summary, .scroll")) return;
+      const isAtBars = event.target.closest(".bars"); // elsewhere these keys are for the page
       if (event.key === " " && !event.target.closest("button")) this.toggle();
       else if (event.key === "ArrowLeft") event.shiftKey ? this.step(-1) : this.seek(this.time - 1);
       else if (event.key === "ArrowRight") event.shiftKey ? this.step(1) : this.seek(this.time + 1);
-      else if (event.key === "Home") this.seek(this.card.limits.start);
-      else if (event.key === "End") this.seek(this.card.limits.stop);
+      else if (event.key === "Home" && isAtBars) this.seek(this.card.limits.start);
+      else if (event.key === "End" && isAtBars) this.seek(this.card.limits.stop);
       else return;
       event.preventDefault();
     });

@@ -209,6 +209,7 @@ class SeedChecks:
             "views": [setting.exo, setting.ego],
             "direction": setting.config.direction,
             "splits": splits,
+            "background": sorted(setting.dataset.background),
             "windowing": asdict(setting.windowing),
             "teacher": stage_settings(setting, "teacher") if setting.config.standardize else None,
         }

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from sync_store.console import json_option, print_json, project_option
+from sync_store.console import EXIT_SOME_FAILED, json_option, print_json, project_option
 from sync_store.errors import IncompleteError, ProjectError
 from sync_store.project import Project, load_project
-from sync_train.request import Request
+from sync_train.request import Request, refuse_before
 
 
-@click.command()
+@click.command(context_settings={"auto_envvar_prefix": "SYNC"})
 @click.argument("model", metavar="MODEL", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @project_option
 @click.option("--view", help="View of the features [default: the only view, else the only ego view].")
@@ -18,6 +18,7 @@ from sync_train.request import Request
     "--recording",
     "recordings",
     multiple=True,
+    envvar="SYNC_RECORDING",
     help="Repeat for several [default: all that are complete in the store].",
 )
 @click.option("--feature-set", help="Name of the features in the store [default: as the model's].")
@@ -28,11 +29,11 @@ from sync_train.request import Request
     help="Folder of the files [default: segments].",
 )
 @click.option("--probabilities", is_flag=True, help="Write the probabilities of every row too, as .npz.")
-@click.option("--device", default="auto", envvar="SYNC_DEVICE", help="auto, cpu, cuda, cuda:1 …")
+@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
 @json_option
-@click.pass_obj
+@click.pass_context
 def apply(
-    before: Request,
+    ctx: click.Context,
     /,
     model: Path,
     project_path: Path | None,
@@ -48,10 +49,14 @@ def apply(
 
     MODEL is the folder of a trained stage, such as runs/main/seed-0/tas, or an exported model. The features must be
     made as those that it was trained on.
+
+    Exit status: 0 done, 1 nothing could be done, 3 some recordings failed and are listed.
     """
     from sync_train.apply import apply_model, load_model, open_features
     from sync_train.setting import choose_device
 
+    refuse_before(ctx, but=("project_path", "as_json"))
+    before: Request = ctx.obj
     project = load_project(project_path or before.project_path)
     where = choose_device(device)
     applied = load_model(model, where)
@@ -63,11 +68,16 @@ def apply(
             f"{project.store_path}: has no features {source.feature_set} of view {chosen_view}. Extract them with: "
             f"sync-extract --view {chosen_view}"
         )
-    written = apply_model(applied, source, chosen_view, chosen, output, probabilities=probabilities)
+    done = apply_model(applied, source, chosen_view, chosen, output, probabilities=probabilities)
     if as_json or before.as_json:
-        print_json({"segments": [str(path) for path in written]})
+        failed = [{"recording": name, "message": message} for name, message in done.failed.items()]
+        print_json({"segments": [str(path) for path in done.written], "failed": failed})
     else:
-        click.echo(f"wrote {len(written)} files to {output}", err=True)
+        for name, message in done.failed.items():
+            click.echo(f"failed: {chosen_view}/{name}: {message}", err=True)
+        click.echo(f"wrote {len(done.written)} files to {output}", err=True)
+    if done.failed:
+        ctx.exit(EXIT_SOME_FAILED)
 
 
 def _view(project: Project, view: str | None) -> str:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from sync_store.config import suggest
 from sync_store.console import EXIT_FAILURE, EXIT_SOME_FAILED, json_option, print_json, project_option
 from sync_store.errors import ProjectError
+from sync_store.lock import alone_in
 from sync_store.project import Project, load_project
-from sync_train.request import Request, read_config
+from sync_train.request import Request, read_config, refuse_before
 
 if TYPE_CHECKING:
     from sync_experiments.expansion import PlannedRow
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from sync_train.experiments.job import Commands, Job
 
 ALL = "all"
+
+TAKEN_BEFORE = ("project_path", "seeds", "device", "skip_missing", "settings", "runs", "quiet", "as_json")
+"""Options of `sync-train` that may be typed before; rows say the others."""
+
+BUSY = "another sync-train experiment is at work there; wait for it, or choose another folder with --runs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,15 +105,15 @@ def experiment(
     stop the others: it is reported at the end. The same command goes on after an interruption.
     """
     before: Request = ctx.obj
-    assert ctx.parent is not None
     fit = {
         name: value for name, value in before.overrides.items() if name in ("seeds", "device", "skip_missing")
     }
-    for name in before.overrides.keys() - fit.keys():
-        if ctx.parent.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(
-                f"--{name.replace('_', '-')} doesn't go with experiment, whose rows say it."
-            )
+    if before.overwrite:
+        raise click.UsageError(
+            "--overwrite doesn't go with experiment. Delete the folders of runs that are to be made anew, or give "
+            "another folder of runs with --runs."
+        )
+    refuse_before(ctx, but=TAKEN_BEFORE)
     if num_seeds is not None and seeds:
         raise click.UsageError("--seeds and --seed both say which seeds; give one of them.")
     project = load_project(project_path or before.project_path)
@@ -154,7 +159,6 @@ def _list(sitting: Sitting, project: Project) -> int:
 
 
 def _run(sitting: Sitting, project: Project) -> int:
-    from sync_train.experiments.lock import alone_in
     from sync_train.experiments.report import lacking, outcome_table, print_summary
     from sync_train.experiments.scheduler import Scheduler
     from sync_train.experiments.slots import choose_slots
@@ -164,7 +168,7 @@ def _run(sitting: Sitting, project: Project) -> int:
     slots = choose_slots(sitting.jobs, sitting.device)
     quiet = sitting.quiet or sitting.as_json
     with (
-        alone_in(sitting.runs) as lock,
+        alone_in(sitting.runs, BUSY) as lock,
         show_jobs(plan.jobs, sitting.runs, len(slots.devices), quiet=quiet) as watcher,
     ):
         outcomes = Scheduler(plan.jobs, plan.commands, plan.finished, slots, watcher, lock).run()
@@ -173,7 +177,8 @@ def _run(sitting: Sitting, project: Project) -> int:
         table = outcome_table(outcomes, sitting.runs)
         print_json({"runs": str(sitting.runs), "jobs": table, "lacking": lacks})
     else:
-        print_summary(outcomes, lacks, sitting.runs, sitting.names)
+        place = "" if sitting.runs == project.experiments_path.absolute() else f" --runs {sitting.runs}"
+        print_summary(outcomes, lacks, sitting.runs, f"sync-eval table {sitting.names[0]}{place}")
     if not any(outcome.made for outcome in outcomes):
         return EXIT_FAILURE
     all_done = all(outcome.state in ("done", "done before") for outcome in outcomes)
@@ -188,6 +193,8 @@ def _plan(sitting: Sitting, project: Project) -> Plan:
 
     sources = {name: Path(name) if name.endswith(".toml") else name for name in sitting.names}
     planned = {name: plan_experiment(read_experiment(source), project) for name, source in sources.items()}
+    for name, rows in planned.items():
+        _check_rows(name, rows, project, sitting.settings)
     jobs = make_jobs(merge_runs(row for rows in planned.values() for row in rows), sitting.seeds)
     commands = Commands(
         project=project.file,
@@ -196,3 +203,32 @@ def _plan(sitting: Sitting, project: Project) -> Plan:
         skip_missing=sitting.skip_missing,
     )
     return Plan(rows=planned, jobs=jobs, commands=commands, finished=Finished(project, commands))
+
+
+def _check_rows(name: str, rows: "Sequence[PlannedRow]", project: Project, settings: Sequence[str]) -> None:
+    """Find out before the first job what can't be: settings of rows that are unknown, or that `--set` contradicts."""
+    from sync_experiments.experiment import CHOSEN_ELSEWHERE
+    from sync_experiments.naming import as_setting, flatten
+
+    given = {setting.partition("=")[0].strip() for setting in settings}
+    if chosen := sorted(given & {*CHOSEN_ELSEWHERE} - {"seeds", "device"}):
+        raise ProjectError(f"--set {chosen[0]}: rows of an experiment say it")
+    for planned in rows:
+        where = f"{name}, row {planned.row.label!r}"
+        said = {**flatten(planned.row.train), **dict.fromkeys(_keys(planned.run.settings))}
+        if both := sorted(key for key in given if any(_is_within(key, other) for other in said)):
+            raise ProjectError(f"--set {both[0]}: {where} says it; --set is for what all rows share")
+        of_row = [as_setting(key, value) for key, value in flatten(planned.row.train).items()]
+        try:
+            read_config(project, {}, (*settings, *of_row))
+        except ProjectError as error:
+            raise ProjectError(f"{where}: {error}") from None
+
+
+def _keys(settings: Sequence[str]) -> list[str]:
+    return [setting.partition("=")[0] for setting in settings]
+
+
+def _is_within(key: str, other: str) -> bool:
+    """Whether one of two dotted keys is the other or lies below it."""
+    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")

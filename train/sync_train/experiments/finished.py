@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from sync_store.atomic import write_json
-from sync_store.datasets import open_dataset
+from sync_store.datasets import Dataset, open_dataset
 from sync_store.errors import SyncError
 from sync_store.layout import METADATA
 from sync_store.predictions import MANIFEST
 from sync_store.project import Project
-from sync_train.config import SplitNames
+from sync_train.config import DROP_RULES
 from sync_train.experiments.job import Commands, Job
+from sync_train.request import read_config
 
 MARKS = "finished.json"
 """In a seed's folder: SHA-256 by result."""
@@ -66,6 +67,7 @@ class Finished:
                 "run": [job.run.name, job.seed, job.run.teacher_run, dict(options), job.run.settings],
                 "settings": [self._commands.settings, self._commands.skip_missing],
                 "train": self._project.stage("train"),
+                "drop_rules": DROP_RULES,
                 "dataset": asdict(self._project.dataset),
                 "features": [self._stamp(name, view) for name, view in views if view is not None],
                 "labels": self._labels_digest(),
@@ -84,24 +86,31 @@ class Finished:
         return self._stamps[key]
 
     def _labels_digest(self) -> str:
-        """SHA-256 over splits, classes, and the labels that are learnt from."""
+        """SHA-256 over splits, classes, labels to learn from and to test on, and procedures of the pairs."""
         if self._labels is None:
             dataset = open_dataset(self._project)
-            names = {**asdict(SplitNames()), **self._project.stage("train").get("splits", {})}
+            names = asdict(read_config(self._project, {}, self._commands.settings).splits)
             splits = {kind: dataset.split(name) for kind, name in names.items()}
-            content: list[Any] = [splits, dataset.classes()]
-            for recording in splits["train"]:
-                content += [
-                    [
-                        each.name,
-                        each.segments.start_ns.tolist(),
-                        each.segments.stop_ns.tolist(),
-                        each.segments.labels,
-                    ]
-                    for each in dataset.labeled(recording)
-                ]
+            content = [
+                splits,
+                dataset.classes(),
+                [_labels_of(dataset, name) for kind in ("train", "test") for name in splits[kind]],
+                [dataset.procedure(name) for name in splits["adapt"]],
+            ]
             self._labels = hashlib.sha256(json.dumps(content).encode()).hexdigest()
         return self._labels
+
+
+def _labels_of(dataset: Dataset, recording: str) -> Any:
+    """A recording's labels as JSON values; None if it has none, as recordings to test on may."""
+    try:
+        labeled = dataset.labeled(recording)
+    except SyncError:
+        return None
+    return [
+        [each.name, each.segments.start_ns.tolist(), each.segments.stop_ns.tolist(), each.segments.labels]
+        for each in labeled
+    ]
 
 
 def _is_there(folder: Path, result: str) -> bool:

@@ -58,9 +58,9 @@ def print_plan(states: Sequence[Mapping[str, Any]], lacks: Sequence[Mapping[str,
 
 
 def print_summary(
-    outcomes: Sequence[Outcome], lacks: Sequence[Mapping[str, str]], runs: Path, names: Sequence[str]
+    outcomes: Sequence[Outcome], lacks: Sequence[Mapping[str, str]], runs: Path, score_with: str
 ) -> None:
-    """What came of it, on stderr."""
+    """What came of it, on stderr, and the command that scores it."""
     over = [outcome for outcome in outcomes if outcome.state.startswith("done")]
     before = sum(outcome.state == "done before" for outcome in outcomes)
     click.echo(f"{len(over)} of {len(outcomes)} jobs done ({before} before): {runs}", err=True)
@@ -69,10 +69,16 @@ def print_summary(
             click.echo(f"{describe(outcome)} (log: {outcome.job.log(runs)})", err=True)
         elif outcome.state == "skipped":
             click.echo(describe(outcome), err=True)
+    if any(outcome.state == "failed" for outcome in outcomes):
+        click.echo(
+            "The same command tries again what failed. A run that was made from other settings or data stays as it "
+            "is: give another folder with --runs, or delete the run's",
+            err=True,
+        )
     for line in _lines_of_lacks(lacks):
         click.echo(line, err=True)
     if over:
-        click.echo(f"Score with: sync-eval table {names[0]}", err=True)
+        click.echo(f"Score with: {score_with}", err=True)
 
 
 def _lines_of_lacks(lacks: Sequence[Mapping[str, str]]) -> list[str]:

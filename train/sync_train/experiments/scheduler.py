@@ -56,7 +56,8 @@ class Scheduler:
         """Set up.
 
         Args:
-            jobs: What to do, in this order as far as possible.
+            jobs: What to do, in this order as far as possible. Those that make the teachers of others are among
+                them, as `merge_runs` has it.
             commands: What they share.
             finished: Knows which are done.
             slots: How many at a time, and where.
@@ -132,10 +133,7 @@ class Scheduler:
     def _readiness(self, job: Job) -> Literal["ready", "waits", "hopeless"]:
         if job.has_teacher(self._commands.runs):
             return "ready"
-        maker = f"{job.run.teacher_run}.seed-{job.seed}"
-        if maker not in {each.name for each in self._jobs}:
-            return "ready"  # it trains the teacher itself
-        return "hopeless" if maker in self._outcomes else "waits"
+        return "hopeless" if f"{job.run.teacher_run}.seed-{job.seed}" in self._outcomes else "waits"
 
     def _end(self, outcome: Outcome) -> None:
         self._outcomes[outcome.job.name] = outcome

@@ -58,15 +58,19 @@ class GRLConfig(LossConfig):
 
     schedule: Literal["ganin", "warm-start", "constant"] = "ganin"
     """How the reversed gradient grows: over the whole fit (Ganin and Lempitsky 2015), over `warm_steps`
-    (TLLIB grl.py), or not at all."""
+    (TLLIB grl.py), or not at all. It hardly matters: the student has no other gradient, and Adam divides its size out.
+    Only near 0, as "ganin" and "warm-start" begin, weight decay outweighs it."""
     gamma: float = 10.0
     """Steepness of "ganin". Ganin and Lempitsky 2015, section 5."""
     warm_alpha: float = 1.0
     """Steepness of "warm-start". TLLIB dann.py."""
     warm_steps: int = 1000
-    """Steps of the optimizer at which "warm-start" reaches `warm_alpha`. TLLIB grl.py."""
+    """Steps of the optimizer at which "warm-start" reaches `warm_alpha`. TLLIB grl.py. Counted as the epoch's number
+    times its own batches, plus the batch's number, both from 0: where epochs differ in how many batches they have, as
+    with random pairs or zoom, the count jumps from one to the next."""
     max_lambda: float = 1.0
-    """Factor of the reversed gradient at the end; of "constant", always. Ganin and Lempitsky 2015, TLLIB."""
+    """Factor of the reversed gradient at the end; of "constant", always. Ganin and Lempitsky 2015, TLLIB. Its size
+    hardly matters, as that of `weight`: see `schedule`."""
     hidden_dim: int = 1024
     """Of the discriminators. TLLIB dann.py."""
 

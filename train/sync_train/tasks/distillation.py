@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from sync_train.batches import Batch
-from sync_train.config import AdapterFitConfig, StudentConfig
+from sync_train.config import OF_PAIRS, AdapterFitConfig, StudentConfig
 from sync_train.losses.config import LossConfig
 from sync_train.losses.distillation import feature_distillation, tas_distillation
 from sync_train.losses.grl import reversal_factor
@@ -19,6 +19,8 @@ from sync_train.losses.random_frames import shuffle_steps
 from sync_train.models.c2f_tcn import HIDDEN, LEVELS, Outputs
 from sync_train.models.segmenter import Segmenter
 from sync_train.pair_batches import PairBatches
+
+MeanOver = Literal["steps", "sequences"]
 
 
 class FeatureDistillationTask:
@@ -127,22 +129,25 @@ class TASDistillationTask:
         self.module.eval()
         if not isinstance(self._held_out, PairBatches):
             return self._held_out(self._student)
-        by: Literal["steps", "sequences"] = "steps" if self._config.reduction == "mean" else "sequences"
-        return _held_out_score(self._held_out, self._loss, by=by)
+        return _held_out_score(self._held_out, self._loss, by=_mean_over(self._config))
 
     def _loss(self, teacher: Batch, student: Batch) -> torch.Tensor:
         with torch.no_grad():
             wanted = self._matched(self._teacher(teacher.rows_BLD, teacher.valid_BL))
         found = self._matched(self._student(student.rows_BLD, student.valid_BL))
         if self._config.pairing == "random-frames":
-            wanted = shuffle_steps(wanted, teacher.valid_BL)
+            # seeded by the loop for each epoch; in validation always the same, so that equal models score the same
+            generator = (
+                torch.default_generator if self._student.training else torch.Generator().manual_seed(0)
+            )
+            wanted = shuffle_steps(wanted, teacher.valid_BL, generator)
         if self._level_loss is not None:
             loss: torch.Tensor = self._level_loss(
                 found,
                 wanted,
                 student.valid_BL,
                 teacher.valid_BL,
-                # seeded by the loop for each epoch; none in validation, so that equal models score the same
+                # as above; MMD needs none to be the same each time
                 generator=torch.default_generator if self._student.training else None,
                 factor=self._reversal_factor,
             )
@@ -168,8 +173,15 @@ def _level_loss(student: Segmenter, config: StudentConfig) -> LevelLoss:
     )
 
 
+def _mean_over(config: StudentConfig) -> MeanOver:
+    """What a batch's loss is a mean over; MMD's and CORAL's is none, and weighs by what its sets hold."""
+    if config.loss == "mse":
+        return "steps" if config.reduction == "mean" else "sequences"
+    return "sequences" if config.loss in OF_PAIRS else "steps"
+
+
 def _held_out_score(
-    held_out: PairBatches, loss: Callable[[Batch, Batch], torch.Tensor], *, by: Literal["steps", "sequences"]
+    held_out: PairBatches, loss: Callable[[Batch, Batch], torch.Tensor], *, by: MeanOver
 ) -> dict[str, float]:
     """Mean loss of the batches, each weighted by what its own loss is a mean over."""
     total, weights = 0.0, 0
