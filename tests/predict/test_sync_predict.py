@@ -358,6 +358,7 @@ def test_an_ended_one_leaves_nothing_running_and_goes_on(
     wait_for(lambda: bool(list(tmp_path.rglob("features.zarr/*/video/head-*"))), process)
     (child,) = map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
     os.kill(child, signal.SIGSTOP)
+    wait_for(lambda: is_stopped(child), process)
     process.send_signal(signal.SIGTERM)
     wait_for(lambda: is_pending(child, signal.SIGTERM), process)
     os.kill(child, signal.SIGCONT)
@@ -372,6 +373,11 @@ def wait_for(happened: Callable[[], bool], process: "subprocess.Popen[str]") -> 
     while not happened():
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether no thread of a process runs any more."""
+    return all("(stopped)" in path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status"))
 
 
 def is_pending(pid: int, number: int) -> bool:
