@@ -21,8 +21,8 @@ import torch
 
 from benchmarks.measure import arguments, ratio, time_in_turn, write_result
 from sync_train.batches import Windowing, split_windows, stack
-from sync_train.config import TeacherConfig
 from sync_train.ensemble import ensemble_probabilities
+from sync_train.fit_config import TeacherConfig
 from sync_train.loop import fit
 from sync_train.losses.segmentation import cross_entropy, smoothing
 from sync_train.models.c2f_tcn import C2FTCN

@@ -7,7 +7,7 @@ from typing import Any
 from sync_experiments.budget import hours_of_budget, share_of_hours
 from sync_experiments.experiment import ROW_METHODS, Experiment, Row
 from sync_experiments.features import KINDS, Shelf, Views, choose_views, kinds_read
-from sync_experiments.naming import as_setting, flatten, run_name
+from sync_experiments.naming import as_setting, flatten, run_name, setting_key
 from sync_store.errors import SyncError
 from sync_store.project import Project
 
@@ -193,8 +193,8 @@ def _tested_view(row: Row, views: Views) -> str | None:
 
 def _lacking_view(experiment: Experiment, row: Row, project: Project, views: Views) -> str | None:
     read = KINDS if experiment.budget_hours is not None else kinds_read(row)
-    for kind, name in (("exo", views.exo), ("ego", views.ego)):
-        if name is None and kind in read:
+    for kind in read:
+        if views.by_kind[kind] is None:
             count = len(project.views_of_kind(kind))
             wanted = row.exo_number if kind == "exo" else 1
             return (
@@ -205,9 +205,7 @@ def _lacking_view(experiment: Experiment, row: Row, project: Project, views: Vie
 
 
 def _lacking_features(row: Row, shelf: Shelf, views: Views) -> str | None:
-    read = [
-        name for kind, name in (("exo", views.exo), ("ego", views.ego)) if kind in kinds_read(row) and name
-    ]
+    read = [name for kind in kinds_read(row) if (name := views.by_kind[kind]) is not None]
     by_role = {row.features: read}
     if row.ego_features is not None:
         by_role = {
@@ -237,7 +235,7 @@ def _teacher_run(run: PlannedRun) -> PlannedRun:
     teacher where the student's view has features of its own.
     """
     assert run.teacher_run is not None
-    settings = tuple(s for s in run.settings if s.partition("=")[0].split(".")[0] not in DISTILLATION)
+    settings = tuple(s for s in run.settings if setting_key(s).split(".")[0] not in DISTILLATION)
     exo_to_ego = run.options["direction"] == "exo-to-ego"
     feature_set = run.options["feature_set" if exo_to_ego else "ego_feature_set"]
     same = run.options["feature_set"] == run.options["ego_feature_set"]

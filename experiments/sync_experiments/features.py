@@ -38,6 +38,11 @@ class Views:
     ego: str | None
     """None if it has no ego view."""
 
+    @property
+    def by_kind(self) -> Mapping[str, str | None]:
+        """Names by kind of view."""
+        return {"exo": self.exo, "ego": self.ego}
+
 
 def choose_views(project: Project, exo_number: int) -> Views:
     """The exo view of that number, from 1, and the ego view. What [train] names stands before the others."""

@@ -38,6 +38,11 @@ def as_setting(key: str, value: Any) -> str:
     return f"{key}={json.dumps(value, ensure_ascii=False)}"
 
 
+def setting_key(setting: str) -> str:
+    """Dotted key of a `KEY=VALUE`."""
+    return setting.partition("=")[0].strip()
+
+
 def run_name(base: str, settings: Mapping[str, Any]) -> str:
     """A run's name.
 

@@ -11,6 +11,7 @@ import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from sync_store.errors import TrainingError
+from sync_train.checks.config import RecognitionConfig
 from sync_train.checks.recognition import (
     MLP,
     accuracies,
@@ -20,7 +21,6 @@ from sync_train.checks.recognition import (
     train_mlp,
 )
 from sync_train.checks.segments import SegmentSet
-from sync_train.config import RecognitionConfig
 from sync_train.journal import read_journal
 from sync_train.selection import hold_out
 

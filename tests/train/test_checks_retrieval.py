@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
 from sync_train.checks import retrieval
+from sync_train.checks.config import Distance, RetrievalConfig
 from sync_train.checks.retrieval import chance, find_hits, score_retrieval
 from sync_train.checks.segments import SegmentSet
-from sync_train.config import Distance, RetrievalConfig
 
 
 def segments(features: np.ndarray, labels: list[str], recordings: list[str] | None = None) -> SegmentSet:

@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 
 from sync_store.errors import DatasetError, TrainingError
 from sync_store.predictions import open_predictions
-from sync_train.config import StudentConfig, TrainConfig
+from sync_train.config import TrainConfig
+from sync_train.fit_config import StudentConfig
 from sync_train.losses.config import GRLConfig, MMDConfig
 from sync_train.models.c2f_tcn import C2FTCN
 from sync_train.protocol import stages_of

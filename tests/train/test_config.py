@@ -8,14 +8,8 @@ import pytest
 
 from sync_store.config import from_table
 from sync_store.errors import ProjectError
-from sync_train.config import (
-    METHODS,
-    AdapterFitConfig,
-    FitConfig,
-    StudentConfig,
-    TeacherConfig,
-    TrainConfig,
-)
+from sync_train.config import METHODS, TrainConfig
+from sync_train.fit_config import AdapterFitConfig, FitConfig, StudentConfig, TeacherConfig
 
 
 def read(table: dict[str, Any]) -> TrainConfig:

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from sync_store.errors import TrainingError
-from sync_train.config import FitConfig
 from sync_train.events import EVENTS
+from sync_train.fit_config import FitConfig
 from sync_train.journal import read_journal
 from sync_train.loop import JOURNAL, fit
 

@@ -19,8 +19,8 @@ from sync_store.reader import FeatureStore
 from sync_store.writer import RecordingWriter
 from sync_train.apply import apply_model, load_model, open_features
 from sync_train.card import Card, render_card
-from sync_train.config import StudentConfig
 from sync_train.exporting import export_model, score_model_on_test
+from sync_train.fit_config import StudentConfig
 from sync_train.trained import feature_set_of, find_model, find_run
 
 CPU = torch.device("cpu")

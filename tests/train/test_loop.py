@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from sync_store.errors import TrainingError
-from sync_train.config import FitConfig
+from sync_train.fit_config import FitConfig
 from sync_train.journal import read_journal
 from sync_train.loop import CHECKPOINT, JOURNAL, FitResult, fit
 

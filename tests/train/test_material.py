@@ -9,7 +9,7 @@ import pytest
 
 from sync_store.errors import TrainingError
 from sync_store.project import load_project
-from sync_train.config import StudentConfig
+from sync_train.fit_config import StudentConfig
 from sync_train.material import Material
 from sync_train.setting import Setting, make_setting
 

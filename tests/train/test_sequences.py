@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sync_store.datasets import Dataset, open_dataset
+from sync_store.datasets import Dataset, labels_digest, open_dataset
 from sync_store.errors import DatasetError, IncompleteError
 from sync_store.layout import FeatureSet
 from sync_store.project import load_project
@@ -20,7 +20,6 @@ from sync_train.sequences import (
     Recording,
     Source,
     label,
-    labels_digest,
     training_classes,
 )
 

@@ -12,7 +12,7 @@ import torch
 from sync_store.errors import TrainingError
 from sync_train.batches import Windowing
 from sync_train.checkpoint import SegmenterInfo, load_segmenter
-from sync_train.config import FitConfig
+from sync_train.fit_config import FitConfig
 from sync_train.loop import Task
 from sync_train.models.segmenter import Segmenter
 from sync_train.stage import Stage, check_inputs, delete_stage

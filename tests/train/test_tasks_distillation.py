@@ -15,14 +15,7 @@ import torch
 from torch import nn
 
 from sync_train.batches import Windowing
-from sync_train.config import (
-    ALIGNED,
-    UNSYNCHRONIZED,
-    AdapterFitConfig,
-    Loss,
-    Pairing,
-    StudentConfig,
-)
+from sync_train.fit_config import ALIGNED, UNSYNCHRONIZED, AdapterFitConfig, Loss, Pairing, StudentConfig
 from sync_train.losses.config import GRLConfig, MMDConfig
 from sync_train.losses.distillation import feature_distillation, tas_distillation
 from sync_train.models.adapter import Adapter, AdapterConfig

@@ -8,8 +8,8 @@ import torch
 
 from sync_store.errors import TrainingError
 from sync_train.batches import Windowing, stack
-from sync_train.config import TeacherConfig
 from sync_train.ensemble import ensemble_probabilities
+from sync_train.fit_config import TeacherConfig
 from sync_train.losses.segmentation import cross_entropy, smoothing
 from sync_train.models.c2f_tcn import C2FTCN
 from sync_train.models.segmenter import Segmenter, Standardizer

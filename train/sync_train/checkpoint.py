@@ -14,13 +14,13 @@ from safetensors.torch import load_file, save
 from sync_store.atomic import write_atomic, write_json
 from sync_store.config import from_table
 from sync_store.errors import TrainingError
+from sync_store.exported import WEIGHTS
 from sync_train.batches import Windowing
 from sync_train.config import EQUAL_WEIGHTS, Precision
 from sync_train.models.adapter import Adapter, AdapterConfig
 from sync_train.models.c2f_tcn import C2FTCN
 from sync_train.models.segmenter import Segmenter, Standardizer
 
-WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 
 

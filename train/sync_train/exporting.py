@@ -10,11 +10,11 @@ from sync_store.atomic import write_atomic
 from sync_store.config import from_table
 from sync_store.datasets import open_dataset
 from sync_store.errors import TrainingError
-from sync_store.exported import RECIPE, ExtractSettings, ModelRecipe, write_recipe
+from sync_store.exported import RECIPE, WEIGHTS, ExtractSettings, ModelRecipe, write_recipe
 from sync_store.layout import FeatureSet
 from sync_store.project import Project
 from sync_train.card import CARD, Card, render_card
-from sync_train.checkpoint import CONFIG, WEIGHTS, weights_digest
+from sync_train.checkpoint import CONFIG, weights_digest
 from sync_train.trained import TrainedModel
 
 FILES = (CONFIG, WEIGHTS, RECIPE, CARD)

@@ -18,7 +18,8 @@ import torch
 
 from sync_store.atomic import write_atomic
 from sync_store.errors import TrainingError
-from sync_train.config import CHECKPOINT_SECONDS, FitConfig
+from sync_train.config import CHECKPOINT_SECONDS
+from sync_train.fit_config import FitConfig
 from sync_train.journal import Journal
 
 log = logging.getLogger(__name__)

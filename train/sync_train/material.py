@@ -2,19 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from math import ceil
 from typing import Any
 
+from sync_store.datasets import labels_digest
 from sync_store.errors import DatasetError
 from sync_store.labels import NS_PER_SECOND
 from sync_store.rows import period_ns
 from sync_train.budget import within_budget
-from sync_train.config import AdapterFitConfig, FitConfig, Pairing, PairsConfig, StudentConfig
+from sync_train.config import PairsConfig
+from sync_train.fit_config import AdapterFitConfig, FitConfig, Pairing, StudentConfig
 from sync_train.models.segmenter import Segmenter
 from sync_train.pair_batches import PairBatches
 from sync_train.pairs import SECONDS_PER_HOUR, Pair, Views, describe_pairs, read_pairs
 from sync_train.selection import hold_out, score_model
-from sync_train.sequences import Labeled, Recording, label, labels_digest
+from sync_train.sequences import Labeled, Recording, label
 from sync_train.setting import Setting
 
 Score = Callable[[Segmenter], dict[str, float]]
@@ -108,10 +111,7 @@ class Material:
 
     def procedures(self, config: StudentConfig) -> dict[str, Any]:
         """What is done in each pair's recording, where partners are chosen by it."""
-        if config.pairing != "same-procedure":
-            return {}
-        dataset = self._setting.dataset
-        return {"procedures": {name: dataset.procedure(name) for name in self._setting.splits["adapt"]}}
+        return {"procedures": self._procedures} if config.pairing == "same-procedure" else {}
 
     def tested_digest(self, view: str) -> str:
         """SHA-256 over the features of the test split in a view."""
@@ -126,6 +126,11 @@ class Material:
             "test_features": self._digest(setting.ego_view, test),
             "test_labels": labels_digest(setting.dataset, test),
         }
+
+    @cached_property
+    def _procedures(self) -> dict[str, str | None]:
+        dataset = self._setting.dataset
+        return {name: dataset.procedure(name) for name in self._setting.splits["adapt"]}
 
     def _within_hours(self, recordings: list[Recording]) -> list[Recording]:
         hours = self._setting.config.train_hours
@@ -160,9 +165,7 @@ class Material:
             seed=self._seed,
             device=setting.device,
             pairing=pairing,
-            procedures=self.procedures(config).get("procedures")
-            if isinstance(config, StudentConfig)
-            else None,
+            procedures=self._procedures if pairing == "same-procedure" else None,
             others=others,
         )
 

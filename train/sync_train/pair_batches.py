@@ -21,7 +21,7 @@ from sync_train.batches import (
     split_windows,
     stack,
 )
-from sync_train.config import UNSYNCHRONIZED, Pairing
+from sync_train.fit_config import UNSYNCHRONIZED, Pairing
 from sync_train.pairs import Pair
 from sync_train.pooling import pool_rows
 

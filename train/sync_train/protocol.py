@@ -5,17 +5,8 @@ import json
 from dataclasses import asdict
 from typing import Any, get_args
 
-from sync_train.config import (
-    DISTILLED,
-    DROP_RULES,
-    EQUAL_WEIGHTS,
-    ORACLES,
-    FitConfig,
-    Loss,
-    PairsConfig,
-    StudentConfig,
-    TrainConfig,
-)
+from sync_train.config import DISTILLED, DROP_RULES, EQUAL_WEIGHTS, ORACLES, PairsConfig, TrainConfig
+from sync_train.fit_config import FitConfig, Loss, StudentConfig
 from sync_train.setting import Setting
 
 _STAGES = {

@@ -4,12 +4,11 @@ import difflib
 import logging
 from collections.abc import Mapping, Sequence
 
-import torch
-
 from sync_store.console import some_of
 from sync_store.errors import DatasetError, IncompleteError
 from sync_store.reader import how_made
 from sync_train.config import DISTILLED
+from sync_train.device import has_bfloat16
 from sync_train.events import check_installed
 from sync_train.sequences import Source
 from sync_train.setting import Setting
@@ -57,13 +56,6 @@ def check_setting(setting: Setting) -> None:
         raise IncompleteError(
             lacks + (", or leave them out with --skip-missing" if for_training_alone else "")
         )
-
-
-def has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 itself, as far as torch can tell; true where it can't."""
-    capabilities = torch.cpu.get_capabilities()
-    known = [name for name in ("avx512_bf16", "amx_bf16") if name in capabilities]
-    return not known or any(capabilities[name] for name in known)
 
 
 def _lack(source: Source, missing: Mapping[str, Sequence[str]], *, named: bool) -> str:

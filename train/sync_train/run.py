@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 
+from sync_store.exported import WEIGHTS
 from sync_store.labels import first_seen
 from sync_store.predictions import MANIFEST, PredictionInfo, open_predictions, write_predictions
-from sync_train.checkpoint import WEIGHTS, SegmenterInfo, weights_digest
+from sync_train.checkpoint import SegmenterInfo, weights_digest
 from sync_train.loop import Task
 from sync_train.material import Material, Score
 from sync_train.models.adapter import Adapter, AdapterConfig

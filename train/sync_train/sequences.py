@@ -14,7 +14,7 @@ import torch
 
 from sync_store.datasets import Dataset
 from sync_store.errors import DatasetError
-from sync_store.labels import UNLABELED, segments_to_csv
+from sync_store.labels import UNLABELED
 from sync_store.reader import FeatureStore
 
 IGNORE = -100
@@ -124,15 +124,6 @@ def training_classes(dataset: Dataset, train: Iterable[str]) -> tuple[str, ...]:
     if not classes:
         raise DatasetError("no labels in the training split: there are no classes to learn")
     return classes
-
-
-def labels_digest(dataset: Dataset, names: Iterable[str]) -> str:
-    """SHA-256 over the labelled sequences of recordings."""
-    digest = hashlib.sha256()
-    for name in names:
-        for sequence in dataset.labeled(name):
-            digest.update(sequence.name.encode() + b"\0" + segments_to_csv(sequence.segments))
-    return digest.hexdigest()
 
 
 def label(recordings: Iterable[Recording], dataset: Dataset, classes: tuple[str, ...]) -> list[Labeled]:

@@ -15,6 +15,7 @@ from sync_store.provenance import code_version, library_versions, machine
 from sync_store.reader import FeatureStore
 from sync_train.batches import Windowing
 from sync_train.config import DISTILLED, ORACLES, Precision, TrainConfig
+from sync_train.device import choose_device
 from sync_train.models.adapter import AdapterConfig
 from sync_train.sequences import Source, free_room, training_classes
 
@@ -201,26 +202,6 @@ def make_setting(project: Project, config: TrainConfig) -> Setting:
         ego=_target_view(project, config),
         device=where,
     )
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of that name; for "auto" the first GPU if there is one.
-
-    Raises:
-        ProjectError: If it can't be used here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ProjectError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}") from None
-    try:
-        torch.zeros((), device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ProjectError(f"device {name!r} can't be used here ({reason}). Try --device auto") from None
-    return device
 
 
 def _sources(

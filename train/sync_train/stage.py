@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 from sync_store.atomic import write_json
 from sync_store.errors import TrainingError
-from sync_train.checkpoint import WEIGHTS, SegmenterInfo, load_weights, save_segmenter
-from sync_train.config import FitConfig
+from sync_store.exported import WEIGHTS
+from sync_train.checkpoint import SegmenterInfo, load_weights, save_segmenter
 from sync_train.events import EVENTS, Events
+from sync_train.fit_config import FitConfig
 from sync_train.journal import read_journal
 from sync_train.loop import CHECKPOINT, JOURNAL, Task, fit
 from sync_train.models.segmenter import Segmenter

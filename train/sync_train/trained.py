@@ -8,11 +8,13 @@ from typing import Any
 
 from sync_store.config import from_table
 from sync_store.errors import FingerprintError, IncompleteError, TrainingError
+from sync_store.exported import WEIGHTS
 from sync_store.layout import FeatureSet
 from sync_store.predictions import PredictionSet, find_predictions
 from sync_store.provenance import file_digest
 from sync_store.reader import FeatureStore
-from sync_train.config import StudentConfig, TrainConfig
+from sync_train.config import TrainConfig
+from sync_train.fit_config import StudentConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +179,7 @@ def _stage_folder(folder: Path, config: TrainConfig, method: str) -> Path:
 
 def _weights_digest(stage_folder: Path) -> str:
     try:
-        return file_digest(stage_folder / "model.safetensors")
+        return file_digest(stage_folder / WEIGHTS)
     except FileNotFoundError:
         raise TrainingError(f"{stage_folder}: holds no model (model.safetensors is missing)") from None
 

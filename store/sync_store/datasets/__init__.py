@@ -1,7 +1,7 @@
 """Datasets: where the videos, labels and splits of each published layout are."""
 
 from sync_store.datasets.assembly101 import Assembly101Dataset
-from sync_store.datasets.base import Action, Dataset, LabeledSequence, VideoSource
+from sync_store.datasets.base import Action, Dataset, LabeledSequence, VideoSource, labels_digest
 from sync_store.datasets.egoexo4d import EgoExo4DDataset
 from sync_store.datasets.folder import FolderDataset
 from sync_store.datasets.frames import FramesDataset
@@ -16,6 +16,7 @@ __all__ = [
     "FramesDataset",
     "LabeledSequence",
     "VideoSource",
+    "labels_digest",
     "open_dataset",
 ]
 

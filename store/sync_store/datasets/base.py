@@ -1,12 +1,14 @@
 """What every dataset offers the stages."""
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Protocol
 
 from sync_store.errors import DatasetError
-from sync_store.labels import Segments
+from sync_store.labels import Segments, segments_to_csv
 from sync_store.project import Project
 
 
@@ -118,3 +120,12 @@ class Dataset(Protocol):
 
     def procedure(self, recording: str) -> str | None:
         """What is done in the recording (toy and direction, recipe), where metadata say so."""
+
+
+def labels_digest(dataset: Dataset, names: Iterable[str]) -> str:
+    """SHA-256 over the labelled sequences of recordings."""
+    digest = hashlib.sha256()
+    for name in names:
+        for sequence in dataset.labeled(name):
+            digest.update(sequence.name.encode() + b"\0" + segments_to_csv(sequence.segments))
+    return digest.hexdigest()

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sync_train.checks.config import RecognitionConfig
 from sync_train.checks.segments import SegmentSet
-from sync_train.config import RecognitionConfig
 from sync_train.loop import fit
 from sync_train.selection import hold_out
 from sync_train.stage import Watcher

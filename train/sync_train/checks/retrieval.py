@@ -9,8 +9,8 @@ from collections import Counter
 import torch
 from torch.nn import functional as F
 
+from sync_train.checks.config import Distance, RetrievalConfig
 from sync_train.checks.segments import SegmentSet
-from sync_train.config import Distance, RetrievalConfig
 
 QUERIES = 512
 """Queries that are compared with the whole gallery at once."""

@@ -9,18 +9,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sync_train.checkpoint import WEIGHTS, weights_digest
+from sync_store.datasets import labels_digest
+from sync_store.exported import WEIGHTS
+from sync_train.checkpoint import weights_digest
+from sync_train.checks.config import Average, RecognitionConfig, RetrievalConfig
 from sync_train.checks.recognition import MLP, score_guess, score_recognition, train_mlp
 from sync_train.checks.result import CheckResult, digest, find_result, write_result
 from sync_train.checks.retrieval import score_retrieval
 from sync_train.checks.segments import Representation, SegmentSet, average_segments
-from sync_train.config import Average, FitConfig, RecognitionConfig, RetrievalConfig
+from sync_train.fit_config import FitConfig
 from sync_train.material import Material
 from sync_train.models.segmenter import Standardizer
 from sync_train.pooling import pool_rows
 from sync_train.protocol import settings_digest, stage_settings
 from sync_train.run import SeedRun
-from sync_train.sequences import labels_digest
 from sync_train.setting import Setting
 from sync_train.stage import Watcher
 

@@ -13,7 +13,7 @@ from sync_store.datasets import Dataset
 from sync_store.errors import DatasetError
 from sync_store.labels import Int64s
 from sync_train.batches import Windowing, split_windows, stack
-from sync_train.config import Average
+from sync_train.checks.config import Average
 from sync_train.models.segmenter import Segmenter, Standardizer
 from sync_train.pooling import pool_rows
 from sync_train.sequences import Recording

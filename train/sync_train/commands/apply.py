@@ -53,7 +53,7 @@ def apply(
     Exit status: 0 done, 1 nothing could be done, 3 some recordings failed and are listed.
     """
     from sync_train.apply import apply_model, load_model, open_features
-    from sync_train.setting import choose_device
+    from sync_train.device import choose_device
 
     refuse_before(ctx, but=("project_path", "as_json"))
     before: Request = ctx.obj

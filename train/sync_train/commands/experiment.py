@@ -1,6 +1,6 @@
 """`sync-train experiment`: the paper's tables, run to their end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +15,7 @@ from sync_store.project import Project, load_project
 from sync_train.request import Request, read_config, refuse_before
 
 if TYPE_CHECKING:
-    from sync_experiments.expansion import PlannedRow
-    from sync_train.experiments.finished import Finished
-    from sync_train.experiments.job import Commands, Job
+    from sync_train.experiments.job import Commands
 
 ALL = "all"
 
@@ -41,16 +39,13 @@ class Sitting:
     quiet: bool
     as_json: bool
 
+    def commands(self, project: Project) -> "Commands":
+        """What all jobs share."""
+        from sync_train.experiments.job import Commands
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What that comes to."""
-
-    rows: "Mapping[str, tuple[PlannedRow, ...]]"
-    """By experiment."""
-    jobs: "Sequence[Job]"
-    commands: "Commands"
-    finished: "Finished"
+        return Commands(
+            project=project.file, runs=self.runs, settings=self.settings, skip_missing=self.skip_missing
+        )
 
 
 @click.command()
@@ -147,9 +142,10 @@ def _names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _list(sitting: Sitting, project: Project) -> int:
+    from sync_train.experiments.plan import make_plan
     from sync_train.experiments.report import job_states, lacking, print_plan
 
-    plan = _plan(sitting, project)
+    plan = make_plan(sitting.names, sitting.seeds, project, sitting.commands(project))
     states, lacks = job_states(plan.jobs, plan.finished), lacking(plan.rows)
     if sitting.as_json:
         print_json({"runs": str(sitting.runs), "jobs": states, "lacking": lacks})
@@ -159,19 +155,21 @@ def _list(sitting: Sitting, project: Project) -> int:
 
 
 def _run(sitting: Sitting, project: Project) -> int:
+    from sync_train.experiments.plan import make_plan
     from sync_train.experiments.report import lacking, outcome_table, print_summary
     from sync_train.experiments.scheduler import Scheduler
     from sync_train.experiments.slots import choose_slots
     from sync_train.experiments.view import show_jobs
 
-    plan = _plan(sitting, project)
+    commands = sitting.commands(project)
+    plan = make_plan(sitting.names, sitting.seeds, project, commands)
     slots = choose_slots(sitting.jobs, sitting.device)
     quiet = sitting.quiet or sitting.as_json
     with (
         alone_in(sitting.runs, BUSY) as lock,
         show_jobs(plan.jobs, sitting.runs, len(slots.devices), quiet=quiet) as watcher,
     ):
-        outcomes = Scheduler(plan.jobs, plan.commands, plan.finished, slots, watcher, lock).run()
+        outcomes = Scheduler(plan.jobs, commands, plan.finished, slots, watcher, lock).run()
     lacks = lacking(plan.rows)
     if sitting.as_json:
         table = outcome_table(outcomes, sitting.runs)
@@ -183,52 +181,3 @@ def _run(sitting: Sitting, project: Project) -> int:
         return EXIT_FAILURE
     all_done = all(outcome.state in ("done", "done before") for outcome in outcomes)
     return 0 if all_done and not lacks else EXIT_SOME_FAILED
-
-
-def _plan(sitting: Sitting, project: Project) -> Plan:
-    from sync_experiments.expansion import merge_runs, plan_experiment
-    from sync_experiments.experiment import read_experiment
-    from sync_train.experiments.finished import Finished
-    from sync_train.experiments.job import Commands, make_jobs
-
-    sources = {name: Path(name) if name.endswith(".toml") else name for name in sitting.names}
-    planned = {name: plan_experiment(read_experiment(source), project) for name, source in sources.items()}
-    for name, rows in planned.items():
-        _check_rows(name, rows, project, sitting.settings)
-    jobs = make_jobs(merge_runs(row for rows in planned.values() for row in rows), sitting.seeds)
-    commands = Commands(
-        project=project.file,
-        runs=sitting.runs,
-        settings=sitting.settings,
-        skip_missing=sitting.skip_missing,
-    )
-    return Plan(rows=planned, jobs=jobs, commands=commands, finished=Finished(project, commands))
-
-
-def _check_rows(name: str, rows: "Sequence[PlannedRow]", project: Project, settings: Sequence[str]) -> None:
-    """Find out before the first job what can't be: settings of rows that are unknown, or that `--set` contradicts."""
-    from sync_experiments.experiment import CHOSEN_ELSEWHERE
-    from sync_experiments.naming import as_setting, flatten
-
-    given = {setting.partition("=")[0].strip() for setting in settings}
-    if chosen := sorted(given & {*CHOSEN_ELSEWHERE} - {"seeds", "device"}):
-        raise ProjectError(f"--set {chosen[0]}: rows of an experiment say it")
-    for planned in rows:
-        where = f"{name}, row {planned.row.label!r}"
-        said = {**flatten(planned.row.train), **dict.fromkeys(_keys(planned.run.settings))}
-        if both := sorted(key for key in given if any(_is_within(key, other) for other in said)):
-            raise ProjectError(f"--set {both[0]}: {where} says it; --set is for what all rows share")
-        of_row = [as_setting(key, value) for key, value in flatten(planned.row.train).items()]
-        try:
-            read_config(project, {}, (*settings, *of_row))
-        except ProjectError as error:
-            raise ProjectError(f"{where}: {error}") from None
-
-
-def _keys(settings: Sequence[str]) -> list[str]:
-    return [setting.partition("=")[0] for setting in settings]
-
-
-def _is_within(key: str, other: str) -> bool:
-    """Whether one of two dotted keys is the other or lies below it."""
-    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sync_store.atomic import write_json
-from sync_store.datasets import Dataset, open_dataset
+from sync_store.datasets import Dataset, labels_digest, open_dataset
 from sync_store.errors import SyncError
 from sync_store.layout import METADATA
 from sync_store.predictions import MANIFEST
@@ -94,23 +94,19 @@ class Finished:
             content = [
                 splits,
                 dataset.classes(),
-                [_labels_of(dataset, name) for kind in ("train", "test") for name in splits[kind]],
+                [_digest_of_labels(dataset, name) for kind in ("train", "test") for name in splits[kind]],
                 [dataset.procedure(name) for name in splits["adapt"]],
             ]
             self._labels = hashlib.sha256(json.dumps(content).encode()).hexdigest()
         return self._labels
 
 
-def _labels_of(dataset: Dataset, recording: str) -> Any:
-    """A recording's labels as JSON values; None if it has none, as recordings to test on may."""
+def _digest_of_labels(dataset: Dataset, recording: str) -> str | None:
+    """SHA-256 over a recording's labels; None if it has none, as recordings to test on may."""
     try:
-        labeled = dataset.labeled(recording)
+        return labels_digest(dataset, [recording])
     except SyncError:
         return None
-    return [
-        [each.name, each.segments.start_ns.tolist(), each.segments.stop_ns.tolist(), each.segments.labels]
-        for each in labeled
-    ]
 
 
 def _is_there(folder: Path, result: str) -> bool:

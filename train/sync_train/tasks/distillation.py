@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from sync_train.batches import Batch
-from sync_train.config import OF_PAIRS, AdapterFitConfig, StudentConfig
+from sync_train.fit_config import OF_PAIRS, AdapterFitConfig, StudentConfig
 from sync_train.losses.config import LossConfig
 from sync_train.losses.distillation import feature_distillation, tas_distillation
 from sync_train.losses.grl import reversal_factor

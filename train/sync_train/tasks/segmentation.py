@@ -9,7 +9,7 @@ import torch
 
 from sync_store.errors import TrainingError
 from sync_train.batches import Batch, Draw, Windowing, draw_batches, split_windows, stack
-from sync_train.config import TeacherConfig
+from sync_train.fit_config import TeacherConfig
 from sync_train.losses.segmentation import cross_entropy, smoothing
 from sync_train.models.segmenter import Segmenter
 from sync_train.pooling import pool_classes, pool_rows
