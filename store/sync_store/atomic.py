@@ -7,10 +7,10 @@ from typing import Any
 from uuid import uuid4
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, *content: bytes | memoryview) -> None:
     """Write `content` to `path` so that a reader sees the old file or the new one, never a part of it.
 
-    The bytes are flushed to disk before the rename, and the folder after it.
+    The parts of `content` follow each other. The bytes are flushed to disk before the rename, and the folder after it.
 
     Raises:
         OSError: If the file can't be written (full disk, read-only folder); nothing is left behind.
@@ -19,7 +19,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.partial")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            file.writelines(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

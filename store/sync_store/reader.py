@@ -250,12 +250,15 @@ def _describe(folder: Path) -> dict[str, Any]:
         "complete": complete,
         "num_rows": len(timestamps),
         "duration_seconds": round(span_ns / 1e9, 3),
-        "size_bytes": sum(size for size in _sizes(folder)),
+        "size_bytes": sum(_sizes(folder)),
         **problem,
     }
 
 
-def _sizes(folder: Path) -> Iterator[int]:
-    for parent, _, files in os.walk(folder):
-        for name in files:
-            yield Path(parent, name).stat().st_size
+def _sizes(folder: Path | str) -> Iterator[int]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _sizes(entry.path)
+            else:
+                yield entry.stat().st_size

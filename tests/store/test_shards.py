@@ -1,6 +1,8 @@
 """Reading shards directly against zarr-python, on whole, shrunk and damaged arrays."""
 
 import json
+import multiprocessing
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sync_store.atomic import flush_tree
 from sync_store.errors import StoreError
 from sync_store.layout import FeatureSet
 from sync_store.reader import FeatureStore
@@ -48,6 +51,31 @@ def test_equals_zarr(
     times = read_timestamps(array.parent / "timestamps")
     assert times is not None and times.dtype == np.int64
     assert np.array_equal(times, np.arange(num_rows))
+
+
+def test_equal_whether_or_not_the_page_cache_has_them(
+    tmp_path: Path, wide_set: FeatureSet, make_rows: Any
+) -> None:
+    rows = make_rows(1000, DIM)
+    array = write(tmp_path, wide_set, rows)
+    flush_tree(array)
+    for path in array.rglob("0"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    for _ in ("not in it", "in it"):
+        read = read_features(array)
+        assert read is not None and np.array_equal(read, rows)
+
+
+def test_a_process_that_was_forked_after_reading_reads(
+    tmp_path: Path, wide_set: FeatureSet, make_rows: Any
+) -> None:
+    """As the workers of a loader are."""
+    array = write(tmp_path, wide_set, make_rows(300, DIM))
+    rows = read_features(array)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert np.array_equal(pool.apply_async(read_features, (array,)).get(timeout=60), rows)
 
 
 @pytest.mark.parametrize(
