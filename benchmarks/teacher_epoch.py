@@ -10,9 +10,7 @@ Axes: T rows, C chunks, B sequences, L padded steps, D feature width, K classes.
 
 import copy
 import math
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
@@ -23,7 +21,7 @@ from benchmarks.measure import arguments, ratio, time_in_turn, write_result
 from sync_train.batches import Windowing, split_windows, stack
 from sync_train.ensemble import ensemble_probabilities
 from sync_train.fit_config import TeacherConfig
-from sync_train.loop import fit
+from sync_train.loop import train_epoch
 from sync_train.losses.segmentation import cross_entropy, smoothing
 from sync_train.models.c2f_tcn import C2FTCN
 from sync_train.models.segmenter import Segmenter, Standardizer
@@ -112,11 +110,12 @@ class Ours:
     def __init__(self, model: Segmenter, recordings: list[Labeled], windowing: Windowing) -> None:
         self.model = model
         self._task = SegmentationTask(model, recordings, CONFIG, windowing, seed=SEED, score=None)
+        self._epoch = 0
 
     def epoch(self) -> None:
-        """Train for one epoch, always with the draws of the first."""
-        with tempfile.TemporaryDirectory() as folder:
-            fit(self._task, CONFIG, Path(folder), seed=SEED)
+        """Train for the next epoch."""
+        train_epoch(self._task, self._epoch)
+        self._epoch += 1
 
 
 class PlainLoop:
@@ -127,14 +126,16 @@ class PlainLoop:
         self._recordings = recordings
         self._windowing = windowing
         self._windows = split_windows([len(r.classes_T) for r in recordings], windowing.window_rows)
+        self._epoch = 0
         self._optimizer = torch.optim.Adam(
             network.parameters(), lr=CONFIG.learning_rate, weight_decay=CONFIG.weight_decay
         )
 
     def epoch(self) -> None:
-        """Train for one epoch, always with the draws of the trainer's first."""
+        """Train for the next epoch, with the trainer's draws."""
         self.network.train()
-        order = np.random.default_rng([SEED, 0, len(self._windows)]).permutation(len(self._windows)).tolist()
+        seed = [SEED, self._epoch, len(self._windows)]
+        order = np.random.default_rng(seed).permutation(len(self._windows)).tolist()
         for first in range(0, len(order), CONFIG.batch_size):
             pooled = [self._padded(number) for number in order[first : first + CONFIG.batch_size]]
             rows_BDL = torch.stack([torch.from_numpy(rows.T) for rows, _ in pooled])
@@ -145,6 +146,7 @@ class PlainLoop:
             self._optimizer.zero_grad()
             torch.autograd.backward(loss)
             self._optimizer.step()
+        self._epoch += 1
 
     def _padded(self, number: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """One window, pooled chunk by chunk: float32 (L, D) and int64 (L,)."""
@@ -163,9 +165,9 @@ class PlainLoop:
         return rows_LD, classes_L
 
     def _draw(self, number: int) -> int:
-        """The chunk size that the trainer draws for a window in its first epoch."""
+        """The chunk size that the trainer draws for a window in this epoch."""
         return draw_chunk_rows(
-            np.random.default_rng([SEED, 0, number]),
+            np.random.default_rng([SEED, self._epoch, number]),
             self._windows[number].num_rows,
             chunk_rows=self._windowing.chunk_rows,
             max_chunks=self._windowing.max_chunks,

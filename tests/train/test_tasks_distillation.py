@@ -439,7 +439,7 @@ def test_rows_go_to_the_device_before_they_are_pooled(monkeypatch: pytest.Monkey
         seen.append(rows_TD.device.type)
         return pool_rows(rows_TD, chunk_rows)
 
-    monkeypatch.setattr("sync_train.pair_batches.pool_rows", pool)
+    monkeypatch.setattr("sync_train.kept.pool_rows", pool)
     batches = PairBatches(
         make_pairs(), WINDOWING, batch_size=20, zoom=False, seed=0, device=torch.device("meta")
     )

@@ -13,7 +13,6 @@ from sync_train.fit_config import TeacherConfig
 from sync_train.losses.segmentation import cross_entropy, smoothing
 from sync_train.models.c2f_tcn import C2FTCN
 from sync_train.models.segmenter import Segmenter, Standardizer
-from sync_train.pooling import pool_rows
 from sync_train.sequences import IGNORE, Labeled, Recording
 from sync_train.tasks.segmentation import SegmentationTask
 
@@ -38,27 +37,6 @@ def make_labeled(length: int, *, unlabeled: slice = slice(0, 0), seed: int = 0) 
 def make_task(recordings: list[Labeled], **config: Any) -> SegmentationTask:
     model, settings = make_model(), TeacherConfig(**config)
     return SegmentationTask(model, recordings, settings, WINDOWING, seed=0, score=None)
-
-
-def test_rows_and_classes_go_to_the_device_before_they_are_pooled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows for which the device had no room lie elsewhere, classes always do. "meta" stands for a GPU."""
-    seen: list[tuple[str, str]] = []
-
-    def rows(rows_TD: torch.Tensor, chunk_rows: int) -> torch.Tensor:
-        seen.append(("rows", rows_TD.device.type))
-        return pool_rows(rows_TD, chunk_rows)
-
-    def classes(classes_T: torch.Tensor, chunk_rows: int, num_classes: int) -> torch.Tensor:
-        seen.append(("classes", classes_T.device.type))
-        return classes_T[::chunk_rows]  # votes can't be counted without values
-
-    monkeypatch.setattr("sync_train.tasks.segmentation.pool_rows", rows)
-    monkeypatch.setattr("sync_train.tasks.segmentation.pool_classes", classes)
-    task = make_task([make_labeled(90)], zoom=False)
-    task.module.to("meta")
-    with pytest.raises(RuntimeError, match="autocast"):  # the network itself can't run there
-        next(iter(task.losses(0)))
-    assert seen == [("rows", "meta"), ("classes", "meta")]
 
 
 def test_the_loss_is_cross_entropy_and_weighted_smoothing_of_the_ensemble() -> None:

@@ -30,5 +30,5 @@ def ensemble_probabilities(
         logits = outputs[level]
         if logits.shape[-1] != num_steps:
             logits = F.interpolate(logits, size=num_steps, mode="linear", align_corners=True)
-        total = total + share[level] / sum(share.values()) * logits.softmax(dim=1)
+        total += share[level] / sum(share.values()) * logits.softmax(dim=1)
     return total

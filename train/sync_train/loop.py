@@ -96,7 +96,7 @@ def fit(
         while state.next_epoch < config.max_epochs and not state.out_of_patience(config):
             epoch = state.next_epoch
             torch.manual_seed((seed << 20) + epoch)
-            values = _train_epoch(task, epoch)
+            values = train_epoch(task, epoch)
             if config.selection != "last":
                 values.update(task.validate())
             _check_finite(values, folder, epoch)
@@ -118,8 +118,12 @@ def fit(
     )
 
 
-def _train_epoch(task: Task, epoch: int) -> dict[str, float]:
-    """One step a batch; the mean of each loss over the batches."""
+def train_epoch(task: Task, epoch: int) -> dict[str, float]:
+    """Train for one epoch, one step a batch.
+
+    Returns:
+        The mean of each loss over the batches.
+    """
     task.module.train()
     totals: dict[str, float] = {}
     num_batches = 0

@@ -22,8 +22,8 @@ from sync_train.batches import (
     stack,
 )
 from sync_train.fit_config import UNSYNCHRONIZED, Pairing
+from sync_train.kept import pooled_rows
 from sync_train.pairs import Pair
-from sync_train.pooling import pool_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,8 @@ class PairBatches:
         self._zoom = zoom
         self._seed = seed
         self._device = device
+        self._teacher_rows = pooled_rows([pair.teacher_PD for pair in self._pairs], device)
+        self._student_rows = pooled_rows([pair.student_PD for pair in self._pairs], device)
         self._teachers = split_windows([len(pair.teacher_PD) for pair in self._pairs], windowing.window_rows)
         self._windows = [window for window in self._teachers if window.index < len(pairs)]
         self._partners: list[list[int]] | None = None
@@ -97,17 +99,9 @@ class PairBatches:
     def epoch(self, epoch: int) -> Iterator[tuple[Batch, Batch]]:
         """The teacher's and the student's batches of one epoch, shuffled and zoomed."""
         for draw in self._draws(epoch):
-            teacher = [
-                pool_rows(self._pairs[window.index].teacher_PD[part].to(self._device), size)
-                for window, part, size in _parts(draw.teacher)
-            ]
-            student = [
-                pool_rows(self._pairs[window.index].student_PD[part].to(self._device), size)
-                for window, part, size in _parts(draw.student)
-            ]
             yield (
-                stack(teacher, draw.teacher.steps, self._device),
-                stack(student, draw.student.steps, self._device),
+                stack(self._teacher_rows.of(draw.teacher), draw.teacher.steps, self._device),
+                stack(self._student_rows.of(draw.student), draw.student.steps, self._device),
             )
 
     def num_batches(self, epoch: int) -> int:
@@ -179,11 +173,6 @@ def _known(procedures: Mapping[str, str | None] | None, name: str) -> str:
             "say. Give it in recordings.csv (columns recording, procedure)"
         )
     return procedure
-
-
-def _parts(draw: Draw) -> Iterator[tuple[Window, slice, int]]:
-    for window, size in zip(draw.windows, draw.chunk_rows, strict=True):
-        yield window, slice(window.start, window.stop), size
 
 
 def _draw(windows: Sequence[Window], sizes: Sequence[int], numbers: Sequence[int], steps: int) -> Draw:

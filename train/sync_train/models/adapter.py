@@ -67,6 +67,7 @@ class Adapter(nn.Module):
         Returns:
             float (B, T, D).
         """
+        rows_BTD = rows_BTD.contiguous()
         x = rows_BTD + _positions(rows_BTD)
         moved: torch.Tensor = self.out(self.encoder(x, src_key_padding_mask=~valid_BT))
         return rows_BTD + moved * valid_BT[..., None]

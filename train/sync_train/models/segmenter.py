@@ -42,7 +42,7 @@ class Standardizer(nn.Module):
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Standardise (…, D)."""
-        return (rows - self.mean_D) / self.deviation_D
+        return (rows - self.mean_D).div_(self.deviation_D)
 
 
 class Segmenter(nn.Module):
@@ -84,7 +84,7 @@ class Segmenter(nn.Module):
         if self.adapter is not None:
             with self._autocast():
                 x = self.adapter(x, valid_BT).float()
-        return x * valid_BT[..., None]
+        return x.mul_(valid_BT[..., None])
 
     def forward(self, rows_BTD: torch.Tensor, valid_BT: torch.Tensor) -> Outputs:
         """Run the model.

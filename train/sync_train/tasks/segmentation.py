@@ -10,9 +10,9 @@ import torch
 from sync_store.errors import TrainingError
 from sync_train.batches import Batch, Draw, Windowing, draw_batches, split_windows, stack
 from sync_train.fit_config import TeacherConfig
+from sync_train.kept import pooled_classes, pooled_rows
 from sync_train.losses.segmentation import cross_entropy, smoothing
 from sync_train.models.segmenter import Segmenter
-from sync_train.pooling import pool_classes, pool_rows
 from sync_train.sequences import IGNORE, Labeled
 
 
@@ -49,7 +49,10 @@ class SegmentationTask:
                 model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
             )
         ]
-        self._recordings = recordings
+        self._rows = pooled_rows([labeled.recording.rows_TD for labeled in recordings], model.device)
+        self._classes = pooled_classes(
+            [labeled.classes_T for labeled in recordings], model.c2f_tcn.num_classes, model.device
+        )
         self._config = config
         self._windowing = windowing
         self._seed = seed
@@ -89,10 +92,4 @@ class SegmentationTask:
         return self._score(self.module)
 
     def _batch(self, draw: Draw) -> Batch:
-        num_classes, device = self.module.c2f_tcn.num_classes, self.module.device
-        rows, classes = [], []
-        for window, size in zip(draw.windows, draw.chunk_rows, strict=True):
-            labeled, part = self._recordings[window.index], slice(window.start, window.stop)
-            rows.append(pool_rows(labeled.recording.rows_TD[part].to(device), size))
-            classes.append(pool_classes(labeled.classes_T[part].to(device), size, num_classes))
-        return stack(rows, draw.steps, device, classes)
+        return stack(self._rows.of(draw), draw.steps, self.module.device, self._classes.of(draw))
