@@ -80,6 +80,9 @@ if TYPE_CHECKING:
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16", "float16"]))
 @click.option("--batch-size", type=click.IntRange(min=1), help="Frames a forward pass, a power of two.")
 @click.option("--workers", type=click.IntRange(min=1), help="Videos decoded ahead at the same time.")
+@click.option(
+    "--reader", type=click.Choice(["pyav", "decord"]), help="Who decodes; the pictures are the same."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--overwrite", is_flag=True, help="Extract again what is complete.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
@@ -192,6 +195,7 @@ def _extract(
         fps=fps,
         batch_size=config.batch_size,
         workers=config.workers,
+        reader=config.reader,
         min_coverage=config.min_coverage,
     )
     with show_progress(plan.to_do, quiet=quiet) as watcher:

@@ -88,25 +88,34 @@ def assemble(
         return
     lowest_R, highest_R = clip_frames_RK.min(axis=1), clip_frames_RK.max(axis=1)
     row, held_start = 0, int(lowest_R[0])
-    held: torch.Tensor | None = None
+    parts: list[torch.Tensor] = []
     for more in images:
-        held = torch.cat([held, more]) if held is not None and len(held) else more
-        num_whole = int(np.searchsorted(highest_R, held_start + len(held)))
+        parts.append(more)
+        num_whole = int(np.searchsorted(highest_R, held_start + sum(map(len, parts))))
+        if num_whole - row < batch_rows and num_whole < len(highest_R):
+            continue
+        held = _joined(parts)
         while row < num_whole and (num_whole - row >= batch_rows or num_whole == len(highest_R)):
             yield _gather(held, clip_frames_RK[row : min(row + batch_rows, num_whole)] - held_start)
             row = min(row + batch_rows, num_whole)
         needed_from = int(lowest_R[row]) if row < len(lowest_R) else held_start + len(held)
         num_unused = min(needed_from - held_start, len(held))
-        held, held_start = held[num_unused:], held_start + num_unused
-    if held is not None:
-        num_whole = int(np.searchsorted(highest_R, held_start + len(held)))
-        if row < num_whole:
-            yield _gather(held, clip_frames_RK[row:num_whole] - held_start)
+        parts, held_start = [held[num_unused:]], held_start + num_unused
+    num_whole = int(np.searchsorted(highest_R, held_start + sum(map(len, parts))))
+    if row < num_whole:
+        yield _gather(_joined(parts), clip_frames_RK[row:num_whole] - held_start)
+
+
+def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
+    filled = [part for part in parts if len(part)]
+    return filled[0] if len(filled) == 1 else torch.cat(filled or parts)
 
 
 def _gather(images_NCHW: torch.Tensor, index_RK: Int64s) -> torch.Tensor:
     num_rows, num_frames = index_RK.shape
     if num_frames == 1 and index_RK[-1, 0] - index_RK[0, 0] == num_rows - 1:  # one stretch: no copy
         return images_NCHW[int(index_RK[0, 0]) : int(index_RK[-1, 0]) + 1, None]
-    index = torch.from_numpy(index_RK.ravel()).to(images_NCHW.device)
+    index = torch.from_numpy(index_RK.ravel())
+    if images_NCHW.is_cuda:
+        index = index.pin_memory().to(images_NCHW.device, non_blocking=True)
     return images_NCHW[index].reshape(num_rows, num_frames, *images_NCHW.shape[1:])

@@ -71,6 +71,8 @@ class ExtractConfig:
     """Frames a forward pass, rounded down to a power of two; halved on its own where memory is too small."""
     workers: int = 2
     """Videos that are decoded ahead at the same time."""
+    reader: Literal["pyav", "decord"] = "pyav"
+    """Who decodes. The pictures are the same; decord is slower, and reads only videos on which it was proven exact."""
     min_coverage: float = 0.9
     """A video of which a smaller share of the expected rows decodes is refused."""
     views: tuple[str, ...] = ()

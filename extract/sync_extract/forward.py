@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from sync_extract.backbones import Backbone
+from sync_extract.transfers import Download, Uploads
 from sync_store.errors import VideoError
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class AdaptiveForward:
 
     def __init__(self, backbone: Backbone, batch_size: int) -> None:
         self._backbone = backbone
+        self._upload = Uploads(backbone.device)
         self.batch_size = batch_size
         """Frames, whether each is a row or several are; one clip at the least."""
 
@@ -44,18 +46,15 @@ class AdaptiveForward:
         Raises:
             VideoError: If not even one frame fits.
         """
-        return self._in_parts(self._backbone.prepare, torch.from_numpy(frames), 1)
+        return self._in_parts(self._backbone.prepare, self._upload(frames), 1)
 
-    def features(self, clips_NKCHW: torch.Tensor) -> npt.NDArray[np.float16]:
-        """Features float16 (N, D) of clips (N, K, 3, h, w).
+    def features(self, clips_NKCHW: torch.Tensor) -> Download:
+        """Features float16 (N, D) of clips (N, K, 3, h, w), on their way from the device.
 
         Raises:
             VideoError: If not even one clip fits.
         """
-        on_processor = self._in_parts(
-            lambda clips: self._backbone.features(clips).cpu(), clips_NKCHW, clips_NKCHW.shape[1]
-        )
-        return on_processor.numpy()
+        return Download(self._in_parts(self._backbone.features, clips_NKCHW, clips_NKCHW.shape[1]))
 
     def _in_parts(
         self, run: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor, frames_each: int

@@ -8,10 +8,9 @@ import logging
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
+from functools import partial
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from sync_extract.backbones import Backbone
@@ -21,6 +20,7 @@ from sync_extract.decode import DECODE_RULES_VERSION
 from sync_extract.forward import AdaptiveForward
 from sync_extract.plan import Failure, Job
 from sync_extract.reading import Prepared, Reading, Settings
+from sync_extract.transfers import Download, empty_frames
 from sync_store.atomic import named
 from sync_store.errors import StoreError, VideoError
 from sync_store.layout import FeatureSet
@@ -80,13 +80,24 @@ def extract(
             settings.batch_size,
         )
     run_provenance = _run_provenance(backbone, settings)
+    prepare = forward.prepare if backbone.device.type == "cpu" else None
     ahead: deque[Reading] = deque()
     waiting = iter(jobs)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer") as writing:
         try:
             for job in jobs:
                 while len(ahead) < settings.workers and (following := next(waiting, None)) is not None:
-                    ahead.append(Reading(following, feature_set, backbone.clips, settings, run_provenance))
+                    ahead.append(
+                        Reading(
+                            following,
+                            feature_set,
+                            backbone.clips,
+                            settings,
+                            run_provenance,
+                            prepare,
+                            partial(empty_frames, device=backbone.device),
+                        )
+                    )
                 failure = None
                 try:
                     if shortfall := _extract_one(ahead[0], forward, settings, writing, watcher):
@@ -119,7 +130,9 @@ def _extract_one(
     rows_writer = _RowsWriter(writer, writing)
     batch_frames = settings.batch_frames
     to_come = prepared.clip_frames[writer.next_row :]
-    images = (forward.prepare(frames) for frames in reading.batches())
+    images = (
+        batch if isinstance(batch, torch.Tensor) else forward.prepare(batch) for batch in reading.batches()
+    )
     try:
         for clips in assemble(images, to_come, batch_rows=_batch_rows(prepared, settings)):
             rows = forward.features(clips)
@@ -162,7 +175,7 @@ class _RowsWriter:
         self._pending: deque[Future[None]] = deque()
         self._failed = False
 
-    def append(self, rows: npt.NDArray[np.float16]) -> None:
+    def append(self, rows: Download) -> None:
         """Queue a batch; raises what went wrong in writing an earlier one."""
         self._pending.append(self._thread.submit(self._append, rows))
         while len(self._pending) > WRITES_AHEAD:
@@ -182,11 +195,11 @@ class _RowsWriter:
         for write in self._pending:
             write.cancel()
 
-    def _append(self, rows: npt.NDArray[np.float16]) -> None:
+    def _append(self, rows: Download) -> None:
         if self._failed:  # else these rows would take the place of the ones that failed
             return
         try:
-            self._writer.append(rows)
+            self._writer.append(rows.wait())
         except BaseException:
             self._failed = True
             raise

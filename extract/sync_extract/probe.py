@@ -22,11 +22,13 @@ HELD_BYTES = 1 << 30
 """Largest decoded video, as RGB, for which decord is used. Its thread decodes on while nobody reads, without
 end: 300 MiB a second at 720p on one core. It can be stopped only by seeking away; doing that at each key frame
 bounded the memory and was 4 times slower than PyAV at 720p, 6 times at 3840x2160 (decord 0.6.0, PyAV 18.1, 2
-cores). PyAV holds a few frames and is as fast."""
+cores). PyAV holds a few frames."""
 
 MIN_FRAMES_PER_KEY_FRAME = 8
 """Decord scales a picture of another size to the first one's without a word, so before it reads a file every
 key frame is decoded and measured. Where more frames than one in eight are key frames that costs too much."""
+
+Reader = Literal["pyav", "decord"]
 
 _DECORD_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 """Elsewhere decord's seeking was measured wrong: from MPEG-TS it reads frame 12 for frame 0, from AVI frame 30
@@ -82,7 +84,8 @@ class VideoProbe:
     """Frames at the beginning that refer to others before it."""
     num_same_time: int
     """Frames left out because an earlier one in the file has the very same time."""
-    reader: Literal["decord", "pyav"]
+    reader: Reader
+    """Which one `decode_frames` uses."""
     reader_reason: str
 
     @property
@@ -141,12 +144,17 @@ class VideoProbe:
         }
 
 
-def probe(path: Path) -> VideoProbe:
-    """Read a video file's frame times and choose its reader.
+def probe(path: Path, *, reader: Reader = "pyav") -> VideoProbe:
+    """Read a video file's frame times.
 
     Packets that the file's end cuts through are left out, so for a truncated file the result describes what
     is there. Where an edit list begins within a frame, FFmpeg hides that frame and gives its time to the next
     one, which is so up to one frame early.
+
+    Args:
+        path: The file.
+        reader: Who is to decode it. PyAV is the faster one on every file measured (`benchmarks.decoding`); decord
+            is used only where it was proven to give the same pictures, else PyAV.
 
     Raises:
         VideoError: If the file is missing, empty or not a video, has no or several video streams, states no
@@ -201,11 +209,13 @@ def probe(path: Path) -> VideoProbe:
         num_discarded=int(np.count_nonzero(packets.discard)),
         num_undecodable=num_undecodable,
         num_same_time=len(shown) - num_undecodable - len(pts),
-        reader="decord",
-        reader_reason="every check passed",
+        reader="pyav",
+        reader_reason="the default",
     )
+    if reader == "pyav":
+        return video
     doubt = _doubt(video, packets)
-    return replace(video, reader="pyav", reader_reason=doubt) if doubt else video
+    return replace(video, reader="pyav" if doubt else "decord", reader_reason=doubt or "every check passed")
 
 
 def _doubt(video: VideoProbe, packets: PacketTable) -> str | None:

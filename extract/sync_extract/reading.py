@@ -1,9 +1,13 @@
-"""One video read ahead of the backbone, in a thread of its own, with a short queue of decoded batches."""
+"""One video read ahead of the backbone, in a thread of its own, with a short queue.
+
+A processor's network inputs are made in that thread, too, a few frames at a time: they are smaller than the frames,
+and the memory of so small a batch is used again instead of being returned to the system.
+"""
 
 import logging
-import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,21 +16,27 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from sync_extract.clips import Clips
 from sync_extract.coverage import check_coverage
 from sync_extract.decode import Grid, VideoProbe, decode_frames, probe, sample_grid
 from sync_extract.plan import Job
+from sync_extract.probe import Reader
 from sync_store.errors import VideoError
 from sync_store.layout import FeatureSet, recording_path
 from sync_store.provenance import file_digest
 from sync_store.writer import RecordingWriter, delete_recording
 
-QUEUE_BATCHES = 3
-"""Decoded batches waiting per video."""
+QUEUE_BYTES = 256 << 20
+"""Of batches waiting per video."""
 
 BATCH_BYTES = 128 << 20
 """A decoded batch is at most about this large: 4K video is decoded a few frames at a time."""
+
+PREPARED_BATCH_BYTES = 8 << 20
+"""Likewise where the network's inputs are made at once. The C library gives blocks above 32 MiB back to the system,
+and asking for their pages again took a quarter of all time at 640x480."""
 
 FEW_ROWS = 10
 """Missing within a video without a word: single frames that a camera lost. Provenance counts all."""
@@ -34,6 +44,7 @@ FEW_ROWS = 10
 log = logging.getLogger(__name__)
 
 Frames = npt.NDArray[np.uint8]
+Batch = Frames | torch.Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +56,7 @@ class Settings:
     batch_size: int
     workers: int
     min_coverage: float
+    reader: Reader = "pyav"
 
     @property
     def batch_frames(self) -> int:
@@ -81,15 +93,31 @@ class Reading:
         clips: Clips,
         settings: Settings,
         run_provenance: Mapping[str, Any],
+        prepare: Callable[[Frames], torch.Tensor] | None = None,
+        empty: Callable[[tuple[int, ...]], Frames] | None = None,
     ) -> None:
+        """Begin.
+
+        Args:
+            job: Which video.
+            feature_set: What its rows belong to.
+            clips: How rows are made from frames.
+            settings: Of the run.
+            run_provenance: Goes into each recording's.
+            prepare: Makes the network's inputs on this processor; without it the frames are handed on.
+            empty: Makes the arrays to decode into; by default `np.empty`.
+        """
         self.job = job
         self._feature_set = feature_set
         self._clips = clips
         self._settings = settings
         self._run_provenance = run_provenance
-        self._queue: queue.Queue[Frames | BaseException | None] = queue.Queue(maxsize=QUEUE_BATCHES)
+        self._prepare_frames = prepare
+        self._empty = empty
+        self._queue: deque[Batch | BaseException | None] = deque()
+        self._changed = threading.Condition()
         self._prepared: Future[Prepared] = Future()
-        self._stopped = threading.Event()
+        self._stopped = False
         self._thread = threading.Thread(target=self._run, name=f"decode {job.name}", daemon=True)
         self._thread.start()
 
@@ -97,21 +125,19 @@ class Reading:
         """Wait until rows and times are known; raises what went wrong before."""
         return self._prepared.result()
 
-    def batches(self) -> Iterator[Frames]:
-        """Decoded batches in order; raises what went wrong in decoding them."""
-        while (item := self._queue.get()) is not None:
+    def batches(self) -> Iterator[Batch]:
+        """Batches in order, of frames or of what `prepare` made of them; raises what went wrong."""
+        while (item := self._get()) is not None:
             if isinstance(item, BaseException):
                 raise item
             yield item
 
     def stop(self) -> None:
         """End the thread, whether or not it is done."""
-        self._stopped.set()
-        while self._thread.is_alive():
-            try:
-                self._queue.get(timeout=0.05)
-            except queue.Empty:
-                continue
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+        self._thread.join()
 
     def _run(self) -> None:
         try:
@@ -128,7 +154,7 @@ class Reading:
 
     def _prepare(self) -> Prepared:
         source, settings = self.job.source, self._settings
-        video = probe(source.path)
+        video = probe(source.path, reader=settings.reader)
         grid = sample_grid(video, fps=settings.fps, offset=source.offset, clock=source.clock)
         check_coverage(
             video, grid, num_frames=len(grid), fps=settings.fps, min_coverage=settings.min_coverage
@@ -188,17 +214,42 @@ class Reading:
         if not len(to_come):
             return
         frame_bytes = video.width * video.height * 3
-        most = max(1, min(self._settings.batch_frames, BATCH_BYTES // frame_bytes))
         frame_index = prepared.grid.frame_index[to_come.min() :]
-        for frames in decode_frames(video, frame_index, batch_frames=most):
-            if not self._put(frames):
+        most_bytes = BATCH_BYTES if self._prepare_frames is None else PREPARED_BATCH_BYTES
+        frames = decode_frames(
+            video,
+            frame_index,
+            batch_frames=max(1, min(self._settings.batch_frames, most_bytes // frame_bytes)),
+            num_threads=max(1, torch.get_num_threads() // self._settings.workers),
+            empty=self._empty,
+        )
+        batches: Iterator[Batch] = frames
+        if self._prepare_frames is not None:
+            batches = map(self._prepare_frames, frames)
+        for batch in batches:
+            if not self._put(batch):
                 return
 
-    def _put(self, item: Frames | BaseException | None) -> bool:
-        while not self._stopped.is_set():
-            try:
-                self._queue.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
+    def _put(self, item: Batch | BaseException | None) -> bool:
+        """Queue an item once there is room; False if the video isn't wanted any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._has_room(item))
+            if self._stopped:
+                return False
+            self._queue.append(item)
+            self._changed.notify()
+        return True
+
+    def _get(self) -> Batch | BaseException | None:
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._queue) > 0)
+            item = self._queue.popleft()
+            self._changed.notify()
+        return item
+
+    def _has_room(self, item: Batch | BaseException | None) -> bool:
+        return not self._queue or _size(item) + sum(map(_size, self._queue)) <= QUEUE_BYTES
+
+
+def _size(item: Batch | BaseException | None) -> int:
+    return item.nbytes if isinstance(item, np.ndarray | torch.Tensor) else 0

@@ -7,6 +7,7 @@ two a tenth of all values are halves.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
@@ -73,9 +74,14 @@ class Preprocessing:
                 round((have - want) / 2) for have, want in zip(images.shape[-2:], self.crop, strict=True)
             )
             images = images[:, :, top : top + self.crop[0], left : left + self.crop[1]]
-        mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1)
-        return (images / 255 - mean) / std
+        mean, std = _channels(self.mean, images.device), _channels(self.std, images.device)
+        return (images / 255).sub_(mean).div_(std)
+
+
+@cache
+def _channels(values: tuple[float, float, float], device: torch.device) -> torch.Tensor:
+    """float32 (1, 3, 1, 1); kept, since a copy to a GPU waits for what it is doing."""
+    return torch.tensor(values, device=device).view(1, 3, 1, 1)
 
 
 def resize_bytes(images_NCHW: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:

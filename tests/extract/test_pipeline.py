@@ -22,6 +22,7 @@ from sync_extract.clips import Clips
 from sync_extract.forward import AdaptiveForward, is_out_of_memory
 from sync_extract.pipeline import Settings, extract, make_feature_set
 from sync_extract.plan import Failure, Job, State
+from sync_extract.reading import Reading
 from sync_store.datasets import VideoSource
 from sync_store.errors import VideoError
 from sync_store.layout import FeatureSet, ensure_feature_set
@@ -213,9 +214,10 @@ def test_workers_do_not_matter(tmp_path: Path, make_video: Make) -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_decoding_and_writing_go_on_beside_the_backbone(
-    tmp_path: Path, make_video: Make, workers: int
+    tmp_path: Path, make_video: Make, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     """A video of six batches can't be decoded to its end before its turn: three wait, a fourth is in hand."""
+    monkeypatch.setattr("sync_extract.reading.QUEUE_BYTES", 3 * 16 * 48 * 64 * 3)
     at_work: list[set[str]] = []
 
     class Witness(NumberBackbone):
@@ -237,11 +239,54 @@ def test_decoding_and_writing_go_on_beside_the_backbone(
 def test_large_pictures_are_decoded_few_at_a_time(
     tmp_path: Path, make_video: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sync_extract.reading.BATCH_BYTES", 5 * 48 * 64 * 3)
+    monkeypatch.setattr("sync_extract.reading.PREPARED_BATCH_BYTES", 5 * 48 * 64 * 3)
     backbone = NumberBackbone()
     _, store, _ = run([job(make_video(tmp_path / "a.mp4"))], backbone, settings(tmp_path / "s"))
     assert set(backbone.prepared) == {5} and set(backbone.batches) == {16, 10}
     assert store.read("set", "e4", "a").features[:, 0].tolist() == list(range(90))
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_reading_holds_no_more_than_its_queue_and_ends_when_stopped(
+    tmp_path: Path, make_video: Make, monkeypatch: pytest.MonkeyPatch, ahead: bool
+) -> None:
+    """With the network's inputs made in its thread, or frames handed on as for a GPU."""
+    frame_bytes, backbone = 48 * 64 * 3, NumberBackbone()
+    monkeypatch.setattr("sync_extract.reading.BATCH_BYTES", 5 * frame_bytes)
+    monkeypatch.setattr("sync_extract.reading.PREPARED_BATCH_BYTES", 5 * frame_bytes)
+    monkeypatch.setattr("sync_extract.reading.QUEUE_BYTES", 12 * frame_bytes)
+    feature_set = make_feature_set("set", backbone, Fraction(30))
+    ensure_feature_set(tmp_path / "s", feature_set)
+    decoded: list[int] = []
+
+    def prepare(frames: Any) -> torch.Tensor:
+        decoded.append(len(frames))
+        return torch.from_numpy(frames)
+
+    path = make_video(tmp_path / "a.mp4")
+    for take in (90, 20):
+        decoded.clear()
+        reading = Reading(
+            job(path, "redo"),
+            feature_set,
+            backbone.clips,
+            settings(tmp_path / "s"),
+            {},
+            prepare if ahead else None,
+        )
+        reading.prepared()
+        taken = 0
+        for batch in reading.batches():
+            assert isinstance(batch, torch.Tensor if ahead else np.ndarray) and len(batch) == 5
+            first = numbers(torch.as_tensor(batch))[0]
+            assert first == taken
+            taken += len(batch)
+            assert sum(decoded) <= taken + 15  # two batches wait, one is in hand
+            if taken == take:
+                break
+        assert taken == take
+        reading.stop()
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
 
 
 @pytest.mark.usefixtures("few_rows_a_shard")
@@ -505,7 +550,7 @@ def test_a_processor_without_memory_is_no_crash() -> None:
             return super().features(clips_NKHWC)
 
     forward = AdaptiveForward(Greedy(), batch_size=8)
-    assert forward.features(blank_clips(8)).shape == (8, 4) and forward.batch_size == 2
+    assert forward.features(blank_clips(8)).wait().shape == (8, 4) and forward.batch_size == 2
 
 
 def test_a_batch_size_is_rounded_down_and_said(
@@ -587,8 +632,8 @@ def test_clips_of_a_video_cut_short_end_where_the_last_whole_one_does(
 
 def test_a_batch_size_that_fits_is_kept_for_the_next_video(tmp_path: Path, make_video: Make) -> None:
     forward = AdaptiveForward(NumberBackbone(most_frames=7), batch_size=100)
-    assert forward.features(blank_clips(20)).shape == (20, 4) and forward.batch_size == 5
-    assert forward.features(blank_clips(3)).shape == (3, 4) and forward.batch_size == 5
+    assert forward.features(blank_clips(20)).wait().shape == (20, 4) and forward.batch_size == 5
+    assert forward.features(blank_clips(3)).wait().shape == (3, 4) and forward.batch_size == 5
 
 
 def test_not_even_one_frame_fits(tmp_path: Path, make_video: Make) -> None:
@@ -608,11 +653,7 @@ def test_provenance_says_how_it_was_made(tmp_path: Path, make_video: Make) -> No
     source = provenance["source"]
     assert source["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert (source["file_name"], source["offset_seconds"], source["clock"]) == ("a.mp4", "1/3", "container")
-    assert (source["reader"], source["num_frames"], source["measured_fps"]) == (
-        "decord",
-        90,
-        pytest.approx(60),
-    )
+    assert (source["reader"], source["num_frames"], source["measured_fps"]) == ("pyav", 90, pytest.approx(60))
     assert provenance["grid"] == {"num_rows": 45, "num_missing": 0, "num_unused_frames": 45}
     assert provenance["device"] == "cpu" and provenance["batch_size"] == 16
     assert set(provenance["libraries"]) >= {"torch", "av", "decord"} and provenance["code"]

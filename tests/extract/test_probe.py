@@ -72,7 +72,9 @@ def test_decord_states_the_same_times(
     tmp_path: Path, make_video: Make, suffix: str, coder: str, options: dict[str, Any]
 ) -> None:
     """Decord's timestamps are float32, and lose a start offset: they are a witness here, never a source."""
-    video = probe(make_video(tmp_path / f"a.{suffix}", coder, **options))
+    path = make_video(tmp_path / f"a.{suffix}", coder, **options)
+    assert (probe(path).reader, probe(path).reader_reason) == ("pyav", "the default")
+    video = probe(path, reader="decord")
     assert (video.reader, video.reader_reason) == ("decord", "every check passed")
     reader = decord.VideoReader(str(video.path))
     reader.seek(0)
@@ -99,7 +101,7 @@ def test_decord_states_the_same_times(
 def test_pyav_reads_what_decord_gets_wrong(
     tmp_path: Path, make_video: Make, suffix: str, coder: str, options: dict[str, Any], reason: str
 ) -> None:
-    video = probe(make_video(tmp_path / f"a.{suffix}", coder, **options))
+    video = probe(make_video(tmp_path / f"a.{suffix}", coder, **options), reader="decord")
     assert video.reader == "pyav" and reason in video.reader_reason
     assert video.num_frames == 90
 
@@ -109,14 +111,15 @@ def test_pyav_reads_what_decord_would_hold_in_memory(
 ) -> None:
     path = make_video(tmp_path / "a.mp4")
     monkeypatch.setattr("sync_extract.probe.HELD_BYTES", 90 * 48 * 64 * 3)
-    assert probe(path).reader == "decord"
+    assert probe(path, reader="decord").reader == "decord"
     monkeypatch.setattr("sync_extract.probe.HELD_BYTES", 90 * 48 * 64 * 3 - 1)
-    assert "would hold all frames at once" in probe(path).reader_reason
+    assert "would hold all frames at once" in probe(path, reader="decord").reader_reason
 
 
 def test_edit_list_of_a_copied_cut(tmp_path: Path, make_video: Make, films: Any) -> None:
     whole = make_video(tmp_path / "whole.mp4", options={"g": "12", "bf": "2"})
-    cut = probe(films.copy_packets(whole, tmp_path / "cut.mp4", from_seconds=Fraction(1_234, 1_000)))
+    path = films.copy_packets(whole, tmp_path / "cut.mp4", from_seconds=Fraction(1_234, 1_000))
+    cut = probe(path, reader="decord")
     # Frame 36 is the key frame; 37 begins before the cut; 38 is the first one shown whole.
     assert cut.num_frames == 90 - 38 and cut.num_discarded == 2
     assert seconds(cut) == [Fraction(frame, 30) for frame in range(52)]
@@ -230,7 +233,7 @@ def test_a_playlist_does_not_open_other_files(tmp_path: Path, make_video: Make, 
 
 
 def test_cover_pictures_and_sound_do_not_count(tmp_path: Path, make_video: Make) -> None:
-    video = probe(make_video(tmp_path / "a.mp4", audio=True))
+    video = probe(make_video(tmp_path / "a.mp4", audio=True), reader="decord")
     assert video.num_frames == 90 and video.reader == "decord"
 
 

@@ -589,3 +589,13 @@ def test_state_dict_that_is_none(tmp_path: Path) -> None:
     torch.save({"state_dict": 3}, tmp_path / "x.pt")
     with pytest.raises(SyncError, match=r"x\.pt: state_dict is 3, not a dict of weights; expected a TSM"):
         read_tsm(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("shift", ["none", "window8"])
+def test_the_layout_of_a_gpu_changes_no_value(shift: str, frames: torch.Tensor) -> None:
+    """Channels last, in which a GPU's convolutions work: shifts move the same channels."""
+    backbone = load_backbone(DEMO, shift=shift, placement=CPU)
+    clips = clips_of(backbone, frames)
+    expected = backbone(clips)
+    backbone.module.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(backbone(clips), expected, rtol=2e-3, atol=2e-3)

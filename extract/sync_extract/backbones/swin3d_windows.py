@@ -56,10 +56,9 @@ class WindowAttention(nn.Module):
         index = self.relative_position_index[:num_tokens, :num_tokens]
         bias_HLL = self.relative_position_bias_table[index].permute(2, 0, 1).contiguous()
         mixed = torch.empty_like(windows)
-        for place, regions_L in window_kinds(window, shift):
+        for place, regions_L in window_kinds(window, shift, windows.device):
             part = windows[:, *place]
-            regions = regions_L.to(windows.device)
-            is_other_LL = regions[:, None] != regions
+            is_other_LL = regions_L[:, None] != regions_L
             mask_HLL = torch.where(is_other_LL, bias_HLL + OTHER_REGION, bias_HLL)
             mixed[:, *place] = self._attend(part.flatten(0, 3), mask_HLL).view_as(part)
         return mixed
@@ -88,7 +87,9 @@ def relative_position_index(window: Sizes) -> torch.Tensor:
     return (difference_LL3 * torch.tensor([height * width, width, 1])).sum(-1)
 
 
-def window_kinds(window: Sizes, shift: Sizes) -> Iterator[tuple[tuple[slice, slice, slice], torch.Tensor]]:
+def window_kinds(
+    window: Sizes, shift: Sizes, device: torch.device | None = None
+) -> Iterator[tuple[tuple[slice, slice, slice], torch.Tensor]]:
     """The windows of a rolled grid by the regions that meet in them.
 
     Rolling brings the grid's first tokens behind its last ones, in the last window along each axis. Attention must
@@ -97,6 +98,7 @@ def window_kinds(window: Sizes, shift: Sizes) -> Iterator[tuple[tuple[slice, sli
     Args:
         window: Tokens of a window.
         shift: By how many tokens the grid was rolled.
+        device: Where the numbers are made: a copy from the processor would wait for a GPU, block by block.
 
     Yields:
         Which windows along time, height and width, and int64 (L,): equal numbers for tokens that are neighbours.
@@ -104,7 +106,9 @@ def window_kinds(window: Sizes, shift: Sizes) -> Iterator[tuple[tuple[slice, sli
     for is_last in product(*((False, True) if step else (None,) for step in shift)):
         t, y, x = (_ALL if last is None else _LAST if last else _BUT_LAST for last in is_last)
         came_round = [
-            (torch.arange(side) >= side - step).long() if last else torch.zeros(side, dtype=torch.int64)
+            (torch.arange(side, device=device) >= side - step).long()
+            if last
+            else torch.zeros(side, dtype=torch.int64, device=device)
             for side, step, last in zip(window, shift, is_last, strict=True)
         ]
         by_time, by_row, by_column = torch.meshgrid(*came_round, indexing="ij")
