@@ -45,11 +45,18 @@ lint: $(READY) ## Check style, types, import contracts and the Dockerfile
 
 bench: $(READY) ## Measure speed; results go to benchmarks/results
 	$(BIN)/python -m benchmarks.read_store
+	$(BIN)/python -m benchmarks.open_store
+	$(BIN)/python -m benchmarks.write_store
+	$(BIN)/python -m benchmarks.codecs
 	$(BIN)/python -m benchmarks.import_lmdb
+	$(BIN)/python -m benchmarks.decoding
 	$(BIN)/python -m benchmarks.extraction
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.teacher_epoch
 	$(BIN)/python -m benchmarks.sdtw
+	$(BIN)/python -m benchmarks.scoring
+	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.gpu  # says so where there is no GPU
 
 clean: ## Delete the environment, caches and demo-output
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-output
