@@ -55,6 +55,7 @@ bench: $(READY) ## Measure speed; results go to benchmarks/results
 	$(BIN)/python -m benchmarks.teacher_epoch
 	$(BIN)/python -m benchmarks.sdtw
 	$(BIN)/python -m benchmarks.scoring
+	$(BIN)/python -m benchmarks.start_up
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.gpu  # says so where there is no GPU
 

@@ -1,5 +1,6 @@
 """The command `sync-train`."""
 
+import os
 from pathlib import Path
 from typing import Any, get_args
 
@@ -60,6 +61,7 @@ def main(
     [train] of sync.toml; options and SYNC_* environment variables override them.
     """
     set_up_logging()
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch; see docs/performance.md
     request = Request(
         project_path=project_path,
         overrides=given(ctx, **options),
