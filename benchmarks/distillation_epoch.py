@@ -28,7 +28,7 @@ BATCH_SIZE = 4
 
 def main() -> None:
     options = arguments("distillation_epoch", __doc__)
-    num_pairs, feature_dim, shrink, num_rounds = (2, 16, 20, 1) if options.smoke else (8, 1024, 1, 3)
+    num_pairs, feature_dim, shrink, num_rounds = (2, 16, 20, 1) if options.smoke else (4, 1024, 1, 2)
     windowing = replace(WINDOWING, max_chunks=64) if options.smoke else WINDOWING
     padded = replace(windowing, pad_to=max(windowing.max_chunks, 384))
     pairs = make_pairs([length // shrink for length in lengths(num_pairs)], feature_dim)
