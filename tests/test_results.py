@@ -23,7 +23,9 @@ SCORES = ("edit", "f1_10", "f1_25", "f1_50", "mof")
 
 RATIOS = {
     ("read_store", "store_over_np_load"): "`np.load` of the same float16 array",
+    ("read_store", "store_over_np_load_cold"): "the same, not in it",
     ("read_store", "store_over_lmdb"): "one LMDB key a frame, float32",
+    ("write_store", "store_over_files"): "plain files with fsync",
     ("extraction", "pipeline_over_loop_96x128"): "extraction, demo backbone, 96×128",
     ("extraction", "pipeline_over_loop_480x640"): "extraction, demo backbone, 480×640",
     ("teacher_epoch", "trainer_over_plain_loop"): "a plain loop padded to 1,200 chunks",
