@@ -21,7 +21,7 @@ from sync_extract.rgb import Picture
 
 __all__ = ["DECODE_RULES_VERSION", "Grid", "VideoProbe", "decode_frames", "probe", "sample_grid"]
 
-DECODE_RULES_VERSION = 3
+DECODE_RULES_VERSION = 4
 """Raised with every change of a rule that can change a time or a pixel; part of a feature set's fingerprint."""
 
 log = logging.getLogger(__name__)

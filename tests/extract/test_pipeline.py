@@ -665,7 +665,7 @@ def test_the_grid_and_the_decode_rules_are_part_of_the_fingerprint() -> None:
     recipes = [make_feature_set("set", backbone, fps) for fps in rates]
     assert len({feature_set.fingerprint for feature_set in recipes}) == 4
     assert recipes[1].recipe["grid_fps"] == "30000/1001" and recipes[3].recipe["grid_fps"] == "native"
-    assert recipes[0].recipe["decode_rules"] == 3
+    assert recipes[0].recipe["decode_rules"] == 4
 
 
 def test_redo_replaces_and_a_broken_file_keeps_the_old_rows(tmp_path: Path, make_video: Make) -> None:
