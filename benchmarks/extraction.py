@@ -130,10 +130,17 @@ def pictures(size: tuple[int, int], num_frames: int, seed: int) -> Iterator[npt.
         yield scene[:height, frame : frame + width] + grain
 
 
-def run_pipeline(backbone: Backbone, folder: Path, videos: list[Path]) -> tuple[FeatureStore, FeatureSet]:
+def run_pipeline(
+    backbone: Backbone,
+    folder: Path,
+    videos: list[Path],
+    *,
+    batch_size: int = BATCH_SIZE,
+    workers: int = WORKERS,
+) -> tuple[FeatureStore, FeatureSet]:
     """Extract the videos into a new store with the pipeline of `sync-extract`."""
     store = Path(tempfile.mkdtemp(dir=folder)) / "features.zarr"
-    feature_set = make_feature_set(RANDOM_DEMO, backbone, FPS)
+    feature_set = make_feature_set(backbone.name, backbone, FPS)
     jobs = [
         Job(
             source=VideoSource(
@@ -143,7 +150,7 @@ def run_pipeline(backbone: Backbone, folder: Path, videos: list[Path]) -> tuple[
         )
         for video in videos
     ]
-    settings = Settings(store=store, fps=FPS, batch_size=BATCH_SIZE, workers=WORKERS, min_coverage=1.0)
+    settings = Settings(store=store, fps=FPS, batch_size=batch_size, workers=workers, min_coverage=1.0)
     extract(jobs, backbone, feature_set, settings, Nobody())
     return FeatureStore(store), feature_set
 

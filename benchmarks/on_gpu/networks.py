@@ -13,10 +13,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measure import Timing, time_in_turn
+from benchmarks.on_gpu.captured import EAGER_CALLS, Captured
 from benchmarks.on_gpu.report import Report
 from benchmarks.on_gpu.setup import Setup, load
 from sync_extract.backbones import Backbone, Placement
-from sync_extract.backbones.captured import EAGER_CALLS, Captured
 
 LEAST_SHARE = 0.6
 """Of the matrix rate that a forward pass should reach."""

@@ -17,16 +17,13 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from benchmarks.extraction import Nobody, pictures
+from benchmarks.extraction import pictures, run_pipeline
 from benchmarks.measure import time_in_turn
 from benchmarks.on_gpu.report import Report
 from benchmarks.on_gpu.setup import Setup, load
 from sync_demo.encode import COLOR, write_video
 from sync_extract.backbones import Backbone, Placement
 from sync_extract.decode import decode_frames, probe
-from sync_extract.pipeline import Settings, extract, make_feature_set
-from sync_extract.plan import Job
-from sync_store.datasets import VideoSource
 
 FPS = Fraction(30)
 CORES = os.cpu_count() or 1
@@ -104,7 +101,9 @@ def whole(setup: Setup, report: Report, name: str) -> dict[str, Any]:
     backbone = load(setup, name)
     batch = setup.batches[-1]
     timing = time_in_turn(
-        {name: lambda: run_pipeline(setup, backbone, _places(setup), batch)}, num_rounds=2, num_warm_up=1
+        {name: lambda: run_pipeline(backbone, setup.folder, _places(setup), batch_size=batch, workers=CORES)},
+        num_rounds=2,
+        num_warm_up=1,
     )[name]
     num_frames = setup.num_videos * setup.video_frames
     report.rates[f"pipeline {name}"] = report.add_timing(f"pipeline {name}", timing, num_frames, "frames")
@@ -116,22 +115,6 @@ def whole(setup: Setup, report: Report, name: str) -> dict[str, Any]:
         "workers": CORES,
         "slower_half": "forward" if slower == report.rate(name) else "decoding",
     }
-
-
-def run_pipeline(setup: Setup, backbone: Backbone, videos: list[Path], batch: int) -> None:
-    """Extract videos into a new store."""
-    store = Path(tempfile.mkdtemp(dir=setup.folder)) / "features.zarr"
-    jobs = [
-        Job(
-            source=VideoSource(
-                recording=video.stem, view="e4", path=video, offset=Fraction(0), clock="container"
-            ),
-            state="new",
-        )
-        for video in videos
-    ]
-    settings = Settings(store=store, fps=FPS, batch_size=batch, workers=CORES, min_coverage=1.0)
-    extract(jobs, backbone, make_feature_set(backbone.name, backbone, FPS), settings, Nobody())
 
 
 def protocol(setup: Setup, report: Report, name: str) -> dict[str, Any]:
@@ -199,7 +182,8 @@ def memory(setup: Setup, report: Report, name: str) -> dict[str, Any]:
         if setup.device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(setup.device)
-        run_pipeline(setup, backbone, [setup.folder / f"{length}.mp4"], setup.batches[-1])
+        video = setup.folder / f"{length}.mp4"
+        run_pipeline(backbone, setup.folder, [video], batch_size=setup.batches[-1], workers=CORES)
         peaks[length] = (
             torch.cuda.max_memory_allocated(setup.device)
             if setup.device.type == "cuda"

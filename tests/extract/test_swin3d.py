@@ -303,3 +303,11 @@ def test_tokens_and_features_of_a_clip(
     assert features.shape == (2, feature_dim)
     table = module.state_dict()["layers.0.blocks.0.attn.relative_position_bias_table"]
     assert table.shape[0] == num_differences
+
+
+def test_omnivore_makes_all_of_its_masks_where_it_runs() -> None:
+    """A tensor made on the processor would meet those of the device "meta", which is an error; capture forbids it."""
+    with torch.device("meta"):
+        module = Swin3D(SIZES["omnivore-swin-t"])
+    clips = torch.empty(2, 3, 32, 224, 224, device="meta")
+    assert module(clips).shape == (2, 768) and module(clips).is_meta

@@ -93,9 +93,8 @@ def load_tsm(
         "feature": f"average pool of frame {clips.anchor} of {clips.num_frames}",
     }
     frozen = freeze(module, placement)
-    if (
-        placement.device.type == "cuda"
-    ):  # its convolutions work in this layout, and turn others round each time
+    if placement.device.type == "cuda":
+        # its convolutions work in this layout, and turn others round each time
         frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def encode(clips_NKChw: torch.Tensor) -> torch.Tensor:
