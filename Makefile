@@ -53,6 +53,7 @@ bench: $(READY) ## Measure speed; results go to benchmarks/results
 	$(BIN)/python -m benchmarks.extraction
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.teacher_epoch
+	$(BIN)/python -m benchmarks.teacher_loss
 	$(BIN)/python -m benchmarks.distillation_epoch
 	$(BIN)/python -m benchmarks.sdtw
 	$(BIN)/python -m benchmarks.scoring

@@ -27,6 +27,7 @@ from sync_demo.encode import Encoding, write_video
 from sync_extract.decode import VideoProbe, decode_frames, probe
 from sync_extract.rgb import to_rgb
 from sync_extract.transforms import OFFICIAL, resize_bytes
+from sync_store.memory import keep_freed_memory
 
 FPS = Fraction(60)
 STEP = 2
@@ -66,6 +67,7 @@ SMOKE = {"small h264": Film(size=(48, 64), num_frames=12)}
 
 def main() -> None:
     options = arguments("decoding", __doc__)
+    keep_freed_memory()
     films, num_rounds = (SMOKE, 1) if options.smoke else (FILMS, 3)
     readers, left_out = known_readers()
     timings: dict[str, dict[str, Any]] = {}

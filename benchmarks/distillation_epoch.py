@@ -1,6 +1,6 @@
 """One epoch of the adapter (eq. 1) and of TAS distillation (eq. 2): our trainer against padding to 1,200 chunks.
 
-Recordings have Assembly101's lengths and width, but are few, since the paper's adapter of twelve layers takes a
+Recordings have Assembly101's lengths and width, but are few for the adapter, since the paper's of twelve layers takes a
 processor some 450 MFLOP a chunk. The padded trainer is ours in float32 with every sequence padded as the published one
 pads, so the ratio is what length groups and bfloat16 save; reading is left out. Axes: P rows of a pair.
 """
@@ -11,34 +11,37 @@ from dataclasses import replace
 import torch
 
 from benchmarks.measure import arguments, ratio, time_in_turn, write_result
-from benchmarks.teacher_epoch import NUM_CLASSES, SEED, WINDOWING, lengths, make_recordings
+from benchmarks.teacher.assembly101 import NUM_CLASSES, SEED, WINDOWING, lengths, make_model, make_recordings
+from sync_store.memory import keep_freed_memory
 from sync_train.batches import Windowing
 from sync_train.fit_config import AdapterFitConfig, StudentConfig
 from sync_train.loop import Task, train_epoch
 from sync_train.models.adapter import Adapter, AdapterConfig
-from sync_train.models.c2f_tcn import C2FTCN
-from sync_train.models.segmenter import Segmenter, Standardizer
 from sync_train.pair_batches import PairBatches
 from sync_train.pairs import Pair
 from sync_train.tasks.distillation import FeatureDistillationTask, TASDistillationTask
 
-BATCH_SIZE = 4
-"""Few recordings leave groups of equal length small; padded ones are batched as many at a time."""
+NUM_PAIRS = {"adapter": 4, "TAS distillation": 100}
+BATCH_SIZE = {"adapter": 4, "TAS distillation": 20}
+"""The trainer's is 20. Few recordings leave groups of equal length small; padded ones are batched as many at a time."""
 
 
 def main() -> None:
     options = arguments("distillation_epoch", __doc__)
-    num_pairs, feature_dim, shrink, num_rounds = (2, 16, 20, 1) if options.smoke else (4, 1024, 1, 2)
+    keep_freed_memory()
+    feature_dim, shrink, num_rounds = (16, 20, 1) if options.smoke else (1024, 1, 2)
+    num_pairs = {"adapter": 2, "TAS distillation": 2} if options.smoke else NUM_PAIRS
     windowing = replace(WINDOWING, max_chunks=64) if options.smoke else WINDOWING
     padded = replace(windowing, pad_to=max(windowing.max_chunks, 384))
-    pairs = make_pairs([length // shrink for length in lengths(num_pairs)], feature_dim)
     candidates = {}
+    num_rows = {}
     for name, make in {"adapter": adapter_task, "TAS distillation": tas_task}.items():
+        pairs = make_pairs([length // shrink for length in lengths(num_pairs[name])], feature_dim)
+        num_rows[name] = sum(len(pair.student_PD) for pair in pairs)
         candidates[name] = Epochs(make(pairs, feature_dim, windowing, torch.float32))
         candidates[f"{name} bfloat16"] = Epochs(make(pairs, feature_dim, windowing, torch.bfloat16))
         candidates[f"{name} padded"] = Epochs(make(pairs, feature_dim, padded, torch.float32))
     timings = time_in_turn({name: task.epoch for name, task in candidates.items()}, num_rounds=num_rounds)
-    num_rows = sum(len(pair.student_PD) for pair in pairs)
     write_result(
         options.out,
         settings={
@@ -48,10 +51,13 @@ def main() -> None:
             "classes": NUM_CLASSES,
             "chunk_rows": windowing.chunk_rows,
             "max_chunks": windowing.max_chunks,
-            "batch_size": BATCH_SIZE,
+            "batch_size": dict(BATCH_SIZE),
             "rounds": num_rounds,
         },
-        timings={name: timing.summary(num_rows, "rows") for name, timing in timings.items()},
+        timings={
+            name: timing.summary(num_rows[name.removesuffix(" bfloat16").removesuffix(" padded")], "rows")
+            for name, timing in timings.items()
+        },
         ratios={
             f"{name.replace(' ', '_')}_over_padded": ratio(
                 timings[name], timings[f"{name.removesuffix(' bfloat16')} padded"]
@@ -94,31 +100,24 @@ def make_pairs(num_rows: list[int], feature_dim: int) -> list[Pair]:
 
 def adapter_task(pairs: list[Pair], feature_dim: int, windowing: Windowing, precision: torch.dtype) -> Task:
     """Eq. 1 with the paper's adapter."""
-    model = make_model(feature_dim, precision)
+    model = make_model(feature_dim, SEED, precision)
     num_heads = 16 if feature_dim >= 16 else 1
     model.adapter = Adapter(AdapterConfig(feature_dim=feature_dim, num_heads=num_heads))
-    return FeatureDistillationTask(model, batches(pairs, windowing), None, AdapterFitConfig())
+    return FeatureDistillationTask(model, batches(pairs, windowing, "adapter"), None, AdapterFitConfig())
 
 
 def tas_task(pairs: list[Pair], feature_dim: int, windowing: Windowing, precision: torch.dtype) -> Task:
     """Eq. 2 with a student without adapter."""
-    teacher = make_model(feature_dim, precision)
+    teacher = make_model(feature_dim, SEED, precision)
     return TASDistillationTask(
-        copy.deepcopy(teacher), teacher, batches(pairs, windowing), None, StudentConfig()
+        copy.deepcopy(teacher), teacher, batches(pairs, windowing, "TAS distillation"), None, StudentConfig()
     )
 
 
-def make_model(feature_dim: int, precision: torch.dtype) -> Segmenter:
-    """Random weights, always the same."""
-    torch.manual_seed(SEED)
-    network = C2FTCN(feature_dim=feature_dim, num_classes=NUM_CLASSES)
-    return Segmenter(Standardizer(feature_dim), network, precision=precision)
-
-
-def batches(pairs: list[Pair], windowing: Windowing) -> PairBatches:
+def batches(pairs: list[Pair], windowing: Windowing, task: str) -> PairBatches:
     """Zoomed windows of the pairs."""
     return PairBatches(
-        pairs, windowing, batch_size=BATCH_SIZE, zoom=True, seed=SEED, device=torch.device("cpu")
+        pairs, windowing, batch_size=BATCH_SIZE[task], zoom=True, seed=SEED, device=torch.device("cpu")
     )
 
 

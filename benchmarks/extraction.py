@@ -25,6 +25,7 @@ from sync_extract.pipeline import Settings, extract, make_feature_set
 from sync_extract.plan import Failure, Job
 from sync_store.datasets import VideoSource
 from sync_store.layout import FeatureSet
+from sync_store.memory import keep_freed_memory
 from sync_store.reader import FeatureStore
 
 FPS = Fraction(30)
@@ -54,6 +55,7 @@ class Nobody:
 
 def main() -> None:
     options = arguments("extraction", __doc__)
+    keep_freed_memory()
     num_videos, num_frames, num_rounds = (1, 12, 1) if options.smoke else (4, 300, 5)
     exact, brief = (
         load_backbone(RANDOM_DEMO, placement=Placement(device=torch.device("cpu"), dtype=dtype))

@@ -18,6 +18,7 @@ from benchmarks.on_gpu import networks, training, videos
 from benchmarks.on_gpu.report import Report
 from benchmarks.on_gpu.setup import Setup
 from sync_extract.backbones import Placement
+from sync_store.memory import keep_freed_memory
 
 
 def main() -> None:
@@ -25,6 +26,7 @@ def main() -> None:
     if options.device == "auto" and not torch.cuda.is_available() and not options.smoke:
         print("there is no GPU here: nothing is measured, and the result file stays as it is")
         return
+    keep_freed_memory()
     device = Placement.choose(options.device).device
     with tempfile.TemporaryDirectory() as folder:
         setup = Setup(device=device, folder=Path(folder))

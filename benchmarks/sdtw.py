@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.measure import arguments, ratio, time_in_turn, write_result
+from sync_store.memory import keep_freed_memory
 from sync_train.losses.config import SDTWConfig
 from sync_train.losses.cycle import cycle_cross_entropy
 from sync_train.losses.sdtw import OUTSIDE, contrastive_cost, sdtw
@@ -27,6 +28,7 @@ Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, SDTWCon
 
 def main() -> None:
     options = arguments("sdtw", __doc__)
+    keep_freed_memory()
     few_steps, many_steps, num_rounds = (4, 20, 2) if options.smoke else (40, 600, 5)
     torch.set_num_threads(1)
     few, many = draw(few_steps), draw(many_steps)

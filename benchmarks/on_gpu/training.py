@@ -10,7 +10,7 @@ import torch
 from benchmarks.measure import Timing, time_in_turn
 from benchmarks.on_gpu.report import Report
 from benchmarks.on_gpu.setup import Setup
-from benchmarks.teacher_epoch import NUM_CLASSES, SEED, WINDOWING, lengths, make_recordings
+from benchmarks.teacher.assembly101 import NUM_CLASSES, SEED, WINDOWING, lengths, make_recordings
 from sync_train.fit_config import TeacherConfig
 from sync_train.loop import fit
 from sync_train.models.c2f_tcn import C2FTCN

@@ -30,6 +30,7 @@ from sync_store.console import (
 )
 from sync_store.datasets import open_dataset
 from sync_store.errors import SyncError
+from sync_store.memory import keep_freed_memory
 from sync_store.project import Project, load_project
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def main(
     Exit status: 0 done, 1 nothing could be done, 3 some videos failed or are incomplete, and are listed.
     """
     set_up_logging()
+    keep_freed_memory()
     if ctx.invoked_subcommand is not None:
         ctx.obj = project_path
         return

@@ -1,6 +1,5 @@
 """The command `sync-train`."""
 
-import os
 from pathlib import Path
 from typing import Any, get_args
 
@@ -8,6 +7,7 @@ import click
 from click.core import ParameterSource
 
 from sync_store.console import SyncGroup, given, set_up_logging
+from sync_store.memory import keep_freed_memory
 from sync_store.predictions import METHODS
 from sync_store.project import load_project
 from sync_train.commands.apply import apply
@@ -61,7 +61,7 @@ def main(
     [train] of sync.toml; options and SYNC_* environment variables override them.
     """
     set_up_logging()
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch; see docs/performance.md
+    keep_freed_memory()
     request = Request(
         project_path=project_path,
         overrides=given(ctx, **options),
