@@ -21,7 +21,7 @@ from sync_train.pair_batches import PairBatches
 from sync_train.pairs import Pair
 from sync_train.tasks.distillation import FeatureDistillationTask, TASDistillationTask
 
-NUM_PAIRS = {"adapter": 4, "TAS distillation": 100}
+NUM_PAIRS = {"adapter": 4, "TAS distillation": 48}
 BATCH_SIZE = {"adapter": 4, "TAS distillation": 20}
 """The trainer's is 20. Few recordings leave groups of equal length small; padded ones are batched as many at a time."""
 

@@ -6,7 +6,7 @@ backbone over them in order; one more thread writes. Memory is bounded by the qu
 
 import logging
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from fractions import Fraction
 from functools import partial
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from sync_extract.plan import Failure, Job
 from sync_extract.reading import Prepared, Reading, Settings
 from sync_extract.transfers import Download, empty_frames
 from sync_store.atomic import named
-from sync_store.errors import StoreError, VideoError
+from sync_store.errors import CompleteError, StoreError, VideoError
 from sync_store.layout import FeatureSet
 from sync_store.provenance import code_version, library_versions, machine
 from sync_store.writer import RecordingWriter
@@ -102,6 +102,8 @@ def extract(
                 try:
                     if shortfall := _extract_one(ahead[0], forward, settings, writing, watcher):
                         failure = Failure.of(job, shortfall, kept=True)
+                except CompleteError:
+                    log.info("%s: another job has finished it", job.name)
                 except (VideoError, StoreError) as error:
                     failure = Failure.of(job, str(error))
                 except OSError as error:
@@ -191,9 +193,8 @@ class _RowsWriter:
             self._pending.popleft().result()
 
     def cancel(self) -> None:
-        """Drop the batches that aren't written yet."""
-        for write in self._pending:
-            write.cancel()
+        """Drop the batches that aren't written yet, and wait for the one that is being written."""
+        wait([write for write in self._pending if not write.cancel()])
 
     def _append(self, rows: Download) -> None:
         if self._failed:  # else these rows would take the place of the ones that failed

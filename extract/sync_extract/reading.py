@@ -24,9 +24,9 @@ from sync_extract.decode import Grid, VideoProbe, decode_frames, probe, sample_g
 from sync_extract.plan import Job
 from sync_extract.probe import Reader
 from sync_store.errors import VideoError
-from sync_store.layout import FeatureSet, recording_path
+from sync_store.layout import FeatureSet
 from sync_store.provenance import file_digest
-from sync_store.writer import RecordingWriter, delete_recording
+from sync_store.writer import RecordingWriter
 
 QUEUE_BYTES = 256 << 20
 """Of batches waiting per video."""
@@ -133,11 +133,13 @@ class Reading:
             yield item
 
     def stop(self) -> None:
-        """End the thread, whether or not it is done."""
+        """End the thread, whether or not it is done, and let others write the recording."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
         self._thread.join()
+        if self._prepared.exception() is None:
+            self.prepared().writer.close()
 
     def _run(self) -> None:
         try:
@@ -172,10 +174,6 @@ class Reading:
                 grid.num_missing + len(grid),
             )
         provenance = {**self._source_provenance(video, grid, len(clip_frames)), **self._run_provenance}
-        if self.job.state == "redo":
-            delete_recording(
-                recording_path(settings.store, self._feature_set.name, source.view, source.recording)
-            )
         writer = RecordingWriter(
             settings.store,
             self._feature_set,
@@ -183,6 +181,7 @@ class Reading:
             source.recording,
             timestamps=grid.timestamps[clip_frames[:, self._clips.anchor]],
             provenance=provenance,
+            overwrite=self.job.state == "redo",
         )
         return Prepared(video=video, grid=grid, clip_frames=clip_frames, writer=writer)
 

@@ -32,6 +32,18 @@ class IncompleteError(StoreError, LookupError):
     """A recording isn't in the store, or its extraction never finished."""
 
 
+class BusyError(StoreError):
+    """Another process is writing a recording."""
+
+
+class LostClaimError(StoreError):
+    """Another process took over a recording that this one was writing."""
+
+
+class CompleteError(StoreError):
+    """A recording that was to be written is complete already."""
+
+
 class FingerprintError(StoreError):
     """Features made by two different recipes were about to be mixed."""
 

@@ -27,6 +27,8 @@ FEATURES = "features"
 TIMESTAMPS = "timestamps"
 INDEX = "index.json"
 METADATA = "zarr.json"
+CLAIMS = ".claims"
+"""Folder of the store that says who writes what at present; no part of the format."""
 
 CHUNK_BYTES = 2 << 20
 """A chunk is what one read needs at least: about 2 MiB."""

@@ -1,6 +1,6 @@
 """Writes one recording of one view into the store: shard by shard, resumable, committed last.
 
-One writer a recording. T and all timestamps are known before the first row; each shard is written once,
+One writer a recording, see `claim`. T and all timestamps are known before the first row; each shard is written once,
 whole; `complete` and the digests follow when everything else is on disk.
 """
 
@@ -16,7 +16,8 @@ import numpy.typing as npt
 import zarr
 
 from sync_store.atomic import flush_folder, flush_tree
-from sync_store.errors import StoreError
+from sync_store.claim import Claim
+from sync_store.errors import CompleteError, StoreError
 from sync_store.labels import ns_to_text
 from sync_store.layout import (
     FEATURE_DTYPE,
@@ -46,7 +47,7 @@ _EXPONENT_BITS = 0x7C00
 class RecordingWriter:
     """Appends rows to one recording; go on at `next_row` after opening.
 
-    Use as a context manager. Leaving it without `commit` leaves an incomplete recording, which readers
+    Use as a context manager, or `close` it. Doing so without `commit` leaves an incomplete recording, which readers
     ignore and the next writer goes on with.
     """
 
@@ -59,6 +60,7 @@ class RecordingWriter:
         *,
         timestamps: npt.NDArray[np.int64],
         provenance: Mapping[str, Any],
+        overwrite: bool = False,
     ) -> None:
         """Open a recording for writing, and go on with one that was left incomplete by the same settings.
 
@@ -71,10 +73,13 @@ class RecordingWriter:
             provenance: JSON values recorded beside the fingerprint (source file, versions, device, batch
                 size …). An incomplete recording with other provenance is started anew, since its rows
                 might differ in the last bit.
+            overwrite: Delete a complete recording first.
 
         Raises:
             FingerprintError: If the store's feature set was made by another recipe.
-            StoreError: If the recording is complete already, or the timestamps aren't increasing.
+            BusyError: If another process is writing the recording.
+            CompleteError: If the recording is complete already.
+            StoreError: If the timestamps aren't increasing.
         """
         self._where = f"recording {recording}, view {view}"
         self._timestamps = np.ascontiguousarray(timestamps, dtype=TIMESTAMP_DTYPE)
@@ -92,10 +97,12 @@ class RecordingWriter:
             "planned_rows": len(timestamps),
             "provenance": dict(provenance),
         }
-        existing = read_attributes(self._folder)
-        if existing.get("complete"):
-            raise StoreError(f"{self._where}: is complete in {store}; delete it first to write it anew")
-        self._group, resumed = self._resume(existing) or (self._start(), [])
+        self._claim = Claim(store, feature_set.name, view, recording)
+        try:
+            self._group, resumed = self._open(overwrite)
+        except BaseException:
+            self.close()
+            raise
         features = self._group[FEATURES]
         assert isinstance(features, zarr.Array)
         self._features: zarr.Array[Any] = features
@@ -108,7 +115,12 @@ class RecordingWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others write the recording; what isn't a whole shard yet is lost without `commit`."""
         self._buffer = np.empty((0, 0), dtype=FEATURE_DTYPE)
+        self._claim.release()
 
     @property
     def num_rows(self) -> int:
@@ -129,6 +141,7 @@ class RecordingWriter:
         """Add rows (N, D) float16; whole shards go to disk as they fill.
 
         Raises:
+            LostClaimError: If another process took the recording over.
             StoreError: If a value is NaN or infinite (the message gives its time), the width is wrong, or
                 there are more rows than timestamps.
         """
@@ -154,6 +167,7 @@ class RecordingWriter:
 
     def amend_provenance(self, changes: Mapping[str, Any]) -> None:
         """Record at once what has turned out otherwise than planned; a later writer won't go on with these rows."""
+        self._claim.check()
         self._attributes["provenance"].update(changes)
         self._group.update_attributes({"provenance": self._attributes["provenance"]})
 
@@ -161,8 +175,10 @@ class RecordingWriter:
         """Write what is buffered, shrink T to the rows that came, flush to disk, then mark complete.
 
         Raises:
+            LostClaimError: If another process took the recording over.
             StoreError: If no row came at all.
         """
+        self._claim.check()
         num_rows = self.next_row
         if not num_rows:
             raise StoreError(f"{self._where}: no frame was decoded, so there is nothing to store")
@@ -173,6 +189,7 @@ class RecordingWriter:
         if self._buffered:
             self._write_shard()
         flush_tree(self._folder)
+        self._claim.check()
         self._group.update_attributes(
             {
                 "complete": True,
@@ -183,8 +200,10 @@ class RecordingWriter:
         flush_tree(self._folder)
         for parent in self._folder.parents[:3]:
             flush_folder(parent)
+        self.close()
 
     def _write_shard(self) -> None:
+        self._claim.check()
         rows = self._buffer[: self._buffered]
         path = self._folder / FEATURES / "c" / str(len(self._digests)) / "0"
         with ThreadPoolExecutor(max_workers=1) as beside:  # as long as writing, and without the GIL
@@ -192,6 +211,13 @@ class RecordingWriter:
             write_shard(path, rows, chunk_rows=self._features.chunks[0], shard_rows=self._shard_rows)
             self._digests.append(digest.result())
         self._buffered = 0
+
+    def _open(self, overwrite: bool) -> tuple[zarr.Group, list[str]]:
+        """The recording's group and the digests of the shards that it has already."""
+        existing = {} if overwrite else read_attributes(self._folder)
+        if existing.get("complete"):
+            raise CompleteError(f"{self._where}: is complete in the store; delete it first to write it anew")
+        return self._resume(existing) or (self._start(), [])
 
     def _start(self) -> zarr.Group:
         delete_recording(self._folder)

@@ -249,8 +249,10 @@ def test_a_full_disk_says_so_and_goes_on_after(tmp_path: Path, wide_set: Feature
         pytest.skip("can't mount a tmpfs here")
     try:
         rows, times = make_rows(700, wide_set.feature_dim), np.arange(700)
-        writer = RecordingWriter(small / "s", wide_set, "v", "r", timestamps=times, provenance={})
-        with pytest.raises(OSError, match="No space left"):
+        with (
+            RecordingWriter(small / "s", wide_set, "v", "r", timestamps=times, provenance={}) as writer,
+            pytest.raises(OSError, match="No space left"),
+        ):
             writer.append(rows)
         assert FeatureStore(small / "s").recordings("wide", "v") == []
         subprocess.run(["mount", "-o", "remount,size=80m", small], check=True)

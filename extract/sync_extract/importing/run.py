@@ -3,6 +3,7 @@
 Axes: N rows of a block, D feature width.
 """
 
+import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,13 @@ import torch
 from sync_extract.importing.plan import ImportPlan
 from sync_extract.importing.source import Item, Rows
 from sync_extract.plan import Failure, Job
-from sync_store.errors import DatasetError, SyncError
+from sync_store.errors import CompleteError, DatasetError, SyncError
 from sync_store.labels import ns_to_text
-from sync_store.layout import FEATURE_DTYPE, FeatureSet, recording_path
+from sync_store.layout import FEATURE_DTYPE, FeatureSet
 from sync_store.provenance import code_version, library_versions
-from sync_store.writer import RecordingWriter, delete_recording
+from sync_store.writer import RecordingWriter
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from sync_extract.pipeline import Watcher
@@ -47,6 +50,8 @@ def import_all(plan: ImportPlan, feature_set: FeatureSet, store: Path, watcher: 
             failure = None
             try:
                 _import_one(job, plan.items[job], feature_set, store, writing, watcher)
+            except CompleteError:
+                log.info("%s: another job has finished it", job.name)
             except SyncError as error:
                 failure = Failure.of(job, str(error))
                 failures.append(failure)
@@ -91,8 +96,6 @@ def _import_one(
 ) -> None:
     rows = item.open()
     digest = {} if item.sha256 is None else {"sha256": item.sha256()}
-    if job.state == "redo":
-        delete_recording(recording_path(store, feature_set.name, item.view, item.recording))
     provenance = {
         "source": {**item.source, **digest},
         "grid": {"num_rows": len(rows.timestamps), **rows.about},
@@ -100,7 +103,13 @@ def _import_one(
         "libraries": library_versions(LIBRARIES),
     }
     with RecordingWriter(
-        store, feature_set, item.view, item.recording, timestamps=rows.timestamps, provenance=provenance
+        store,
+        feature_set,
+        item.view,
+        item.recording,
+        timestamps=rows.timestamps,
+        provenance=provenance,
+        overwrite=job.state == "redo",
     ) as writer:
         watcher.started(job, next_row := writer.next_row, writer.num_rows)
         write: Future[None] | None = None

@@ -1,0 +1,173 @@
+"""One writer a recording: the right to write it, held by one process of a whole cluster at a time.
+
+    <store>/.claims/<feature set>/<view>/<recording>/<number>
+
+A claim is a file that is created exclusively, which holds on shared file systems, too; whoever made the highest number
+has the recording. Its holder renews it while it lives. A claim that isn't renewed any more is taken over by creating
+the next number, in which one of many succeeds. A holder that was taken for dead, such as a paused machine's, finds the
+higher number before its next write. Only the file system's own times are compared, so no host's clock matters.
+"""
+
+import json
+import os
+import platform
+import threading
+import weakref
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from sync_store.errors import BusyError, LostClaimError
+from sync_store.layout import CLAIMS, recording_path
+
+LEASE_SECONDS = 60.0
+"""A claim that is older has a dead holder."""
+
+RENEW_SECONDS = 10.0
+"""A holder may miss a few renewals: file servers stall."""
+
+
+class Claim:
+    """Held from `__init__` until `release`, or until it is collected as garbage."""
+
+    def __init__(self, store: Path, feature_set: str, view: str, recording: str) -> None:
+        """Take the recording, also from a holder that is dead.
+
+        Raises:
+            BusyError: If a living process holds it.
+            OSError: If the store can't be written.
+        """
+        self._where = f"recording {recording}, view {view}"
+        self._folder = recording_path(store / CLAIMS, feature_set, view, recording)
+        self._path = self._take()
+        stop = threading.Event()
+        threading.Thread(target=_renew, args=(self._path, stop), name="claim", daemon=True).start()
+        self.release = weakref.finalize(self, _release, self._path, stop)
+        """Let others write it; harmless when done twice."""
+
+    def check(self) -> None:
+        """Make sure, before something is written, that the recording is still ours.
+
+        Raises:
+            LostClaimError: If another process took it.
+        """
+        if _highest(self._folder) != self._path:
+            raise LostClaimError(
+                f"{self._where}: another job has taken it over, since this one hadn't been heard of for "
+                f"{LEASE_SECONDS:.0f} s; what this one computed of it is discarded"
+            )
+
+    def _take(self) -> Path:
+        while True:
+            held = _highest(self._folder)
+            if held is not None and (living := _living(held)):
+                raise BusyError(f"{self._where}: is being written by {living}, and left to it")
+            path = self._folder / str(1 + (int(held.name) if held else 0))
+            try:
+                _create(path)
+            except FileExistsError:  # another one was faster
+                continue
+            if held is not None:
+                held.unlink(missing_ok=True)
+            return path
+
+
+def holder(store: Path, feature_set: str, view: str, recording: str) -> dict[str, Any] | None:
+    """Who writes a recording: host, process, job and since when; None if nobody who lives."""
+    held = _highest(recording_path(store / CLAIMS, feature_set, view, recording))
+    return _read(held) if held is not None and _living(held) else None
+
+
+def _create(path: Path) -> None:
+    content = {
+        "host": platform.node(),
+        "process": os.getpid(),
+        "job": os.environ.get("SLURM_JOB_ID", ""),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": _machine(),
+        "started": _started(os.getpid()),
+    }
+    while True:
+        with suppress(FileNotFoundError):  # who has just released a claim has deleted the folder again
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("x") as file:
+                json.dump(content, file)
+            return
+
+
+def _highest(folder: Path) -> Path | None:
+    try:
+        numbers = [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
+    except FileNotFoundError:
+        return None
+    return folder / str(max(numbers)) if numbers else None
+
+
+def _living(path: Path) -> str:
+    """Who holds a claim, in words; empty if the holder is dead or has just released it."""
+    try:
+        claim, age = _read(path), _age(path)
+    except FileNotFoundError:
+        return ""
+    if claim.get("machine") and claim.get("machine") == _machine():
+        is_alive = claim.get("started") == _started(int(claim.get("process", 0)))
+    else:
+        is_alive = age < LEASE_SECONDS
+    if not is_alive:
+        return ""
+    if not claim:
+        return "another process"
+    job = f", job {claim['job']}," if claim.get("job") else ""
+    return f"process {claim.get('process')} on {claim.get('host')}{job} since {claim.get('since')}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        claim = json.loads(path.read_bytes())
+    except ValueError:  # not written yet, or its holder died while writing it
+        return {}
+    return claim if isinstance(claim, dict) else {}
+
+
+def _age(path: Path) -> float:
+    """Seconds since a claim was renewed, by the file system's clock."""
+    now = path.with_name(f"{uuid4().hex}.now")
+    try:
+        now.touch()
+        return now.stat().st_mtime - path.stat().st_mtime
+    finally:
+        now.unlink(missing_ok=True)
+
+
+def _renew(path: Path, stop: threading.Event) -> None:
+    while not stop.wait(RENEW_SECONDS):
+        with suppress(OSError):  # lost, or out of reach for now: `check` tells before a write
+            os.utime(path)
+
+
+def _release(path: Path, stop: threading.Event) -> None:
+    stop.set()
+    path.unlink(missing_ok=True)
+    with suppress(OSError):  # others have a claim there
+        for folder in list(path.parents)[:4]:
+            folder.rmdir()
+
+
+def _machine() -> str:
+    """This system's start and its space of process numbers, where they can be known."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return boot + " " + str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def _started(process: int) -> str:
+    """When a process of this machine started, in ticks; empty if there is none, or only its remains."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]
