@@ -7,11 +7,11 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint bench clean
+.PHONY: help env demo test test-services lint bench torture clean
 
 help: ## List the goals
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r goal text; do \
-	    printf 'make %-8s %s\n' "$$goal" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r goal text; do \
+	    printf 'make %-13s %s\n' "$$goal" "$$text"; done
 	@echo "PYTHON=python3.12 names another interpreter (3.11 or newer), OUT=folder another place for the demo."
 
 env: $(READY) ## Make the environment .venv with the tested versions of constraints.txt
@@ -35,6 +35,9 @@ demo: $(READY) ## Render the demo benchmark, run all stages on it, print the tab
 
 test: lint ## Run the checks of lint, then the tests
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder  # a thread a process, a file on one of them
+
+test-services: $(READY) ## Run the tests that need Slurm, an S3 server or a build of the images
+	@tests/services/run.sh
 
 lint: $(READY) ## Check style, types, import contracts and the Dockerfile
 	$(BIN)/ruff check .
@@ -60,6 +63,9 @@ bench: $(READY) ## Measure speed; results go to benchmarks/results
 	$(BIN)/python -m benchmarks.start_up
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.gpu  # says so where there is no GPU
+
+torture: $(READY) ## End commands at 50 moments each, run them again, compare all files
+	$(BIN)/python tests/faults/torture.py --times 50 --signal SIGKILL --signal SIGTERM
 
 clean: ## Delete the environment, caches and demo-output
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-output

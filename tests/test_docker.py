@@ -1,4 +1,4 @@
-"""The Dockerfile as far as it can be checked without a builder."""
+"""The Dockerfile as far as it can be checked without a builder; services/test_docker_build.py builds it."""
 
 import fnmatch
 import re
@@ -18,7 +18,7 @@ def stages() -> dict[str, tuple[str, list[str]]]:
     for line in filter(None, INSTRUCTIONS):
         if match := re.match(r"FROM (\S+) AS (\S+)", line):
             found[match[2]] = (match[1], [])
-        else:
+        elif found:
             list(found.values())[-1][1].append(line.strip())
     return found
 
@@ -33,6 +33,12 @@ def test_hadolint() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
     done = subprocess.run([hadolint, "Dockerfile"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_base_is_pinned() -> None:
+    (base,) = (line.removeprefix("ARG BASE=") for line in INSTRUCTIONS if line.startswith("ARG BASE="))
+    assert re.fullmatch(r"python:3\.11\.\d+-slim-bookworm", base)
+    assert {base for base, _ in stages().values()} - set(stages()) == {"${BASE}"}
 
 
 def test_images_run_as_app() -> None:
@@ -60,9 +66,16 @@ def test_the_wheel_gets_every_package() -> None:
     assert settings["project"]["readme"] in copied()
 
 
-def test_everything_installed_is_constrained_and_leaves_no_cache() -> None:
-    installs = [line for line in INSTRUCTIONS if "pip install" in line]
-    assert len(installs) == 4
+def test_everything_installed_is_constrained_and_kept_in_the_builders_cache() -> None:
+    installs = [line for line in INSTRUCTIONS if "pip install" in line or "pip wheel" in line]
+    assert len(installs) == 5
     for line in installs:
-        assert "--no-cache-dir" in line
+        assert "--mount=type=cache,target=/root/.cache/pip" in line
         assert "-c /constraints.txt" in line or "--no-deps" in line
+
+
+def test_caches_are_in_a_folder_to_mount() -> None:
+    lines = " ".join(stages()["dependencies"][1])
+    for name in ("XDG_CACHE_HOME", "HF_HOME", "MPLCONFIGDIR"):
+        assert re.search(rf"\b{name}=/cache\b", lines), name
+    assert "install -d -m 1777 /cache /models /project" in lines, "any user's id may be given"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sync_extract.cluster.options import cluster_options, with_options
 from sync_extract.commands.coverage import coverage
 from sync_extract.commands.distill import distill
 from sync_extract.commands.export import export
@@ -15,6 +16,7 @@ from sync_extract.commands.finetune import finetune
 from sync_extract.commands.import_ import import_features
 from sync_extract.commands.ls import list_store
 from sync_extract.commands.split import split
+from sync_extract.commands.status import status
 from sync_extract.commands.verify import verify
 from sync_extract.config import OF_ONE_BACKBONE, POSITION_EMBEDDINGS, PRESET_NAMES, SHIFTS, ExtractConfig
 from sync_store.config import from_table
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
 @click.option(
     "--reader", type=click.Choice(["pyav", "decord"]), help="Who decodes; the pictures are the same."
 )
+@cluster_options
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--overwrite", is_flag=True, help="Extract again what is complete.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
@@ -119,6 +122,24 @@ def main(
     chosen = list(views or config.views or project.views)
     for view in chosen:
         project.view(view)
+    if (kind := config.cluster.kind) != "none":
+        from sync_extract.cluster.run import choose_kind, extract_by_jobs
+
+        if (kind := choose_kind(config)) != "none":
+            if overwrite:
+                raise click.UsageError("--overwrite works without jobs only: add --cluster none.")
+            ctx.exit(
+                extract_by_jobs(
+                    project,
+                    config,
+                    kind,
+                    chosen,
+                    recordings,
+                    dry_run=dry_run,
+                    quiet=quiet,
+                    as_json=as_json,
+                )
+            )
     hidden = quiet or (as_json and not sys.stderr.isatty())
     plan, failures = _extract(project, config, chosen, recordings, dry_run, overwrite, hidden)
     if as_json:
@@ -143,7 +164,8 @@ def read_config(project: Project, overrides: dict[str, Any]) -> ExtractConfig:
     if config.weights is not None:
         config = replace(config, weights=project.folder / config.weights)
     try:
-        return replace(config, **overrides)
+        cluster = with_options(config.cluster, overrides)
+        return replace(config, cluster=cluster, **overrides)
     except ValueError as error:
         raise SyncError(str(error)) from None
 
@@ -157,51 +179,18 @@ def _extract(
     overwrite: bool,
     quiet: bool,
 ) -> "tuple[Plan, list[Failure]]":
-    from sync_extract.backbones import Placement, load_backbone
-    from sync_extract.pipeline import Settings, extract, make_feature_set
-    from sync_extract.plan import choose_recordings, make_plan
+    from sync_extract.plan import choose_recordings
     from sync_extract.progress import show_progress
-    from sync_store.layout import ensure_feature_set
+    from sync_extract.work import Work
 
-    dataset = open_dataset(project)
-    asked = choose_recordings(dataset, list(recordings) or None)  # before weights are loaded for nothing
-    backbone = load_backbone(
-        config.backbone,
-        weights=config.weights,
-        preset=config.preset,
-        tokens=config.tokens,
-        shift=config.shift,
-        position_embedding=config.position_embedding,
-        placement=Placement.choose(config.device, config.precision),
-    )
-    if config.trained_on:
-        backbone = replace(backbone, trained_on=config.trained_on)
-    fps = config.rate(backbone.fps or dataset.label_rate)
-    feature_set = make_feature_set(config.name, backbone, fps)
-    plan = make_plan(
-        dataset,
-        project.store_path,
-        feature_set,
-        fps=fps,
-        clips=backbone.clips,
-        views=views,
-        recordings=asked,
-        named=bool(recordings),
-        overwrite=overwrite,
-    )
+    # before weights are loaded for nothing
+    asked = choose_recordings(open_dataset(project), list(recordings) or None)
+    work = Work.prepare(project, config)
+    plan = work.plan(dict.fromkeys(views, asked), named=bool(recordings), overwrite=overwrite)
     if dry_run:
         return plan, plan.failures
-    ensure_feature_set(project.store_path, feature_set)
-    settings = Settings(
-        store=project.store_path,
-        fps=fps,
-        batch_size=config.batch_size,
-        workers=config.workers,
-        reader=config.reader,
-        min_coverage=config.min_coverage,
-    )
     with show_progress(plan.to_do, quiet=quiet) as watcher:
-        failures = extract(plan.to_do, backbone, feature_set, settings, watcher)
+        failures = work.carry_out(plan, watcher)
     return plan, [*plan.failures, *failures]
 
 
@@ -239,5 +228,5 @@ def _print_report(config: ExtractConfig, plan: "Plan", failures: "list[Failure]"
     click.echo(f"{config.name}: {', '.join(parts)}", err=True)
 
 
-for command in (list_store, verify, split, coverage, import_features, export, finetune, distill):
+for command in (list_store, status, verify, split, coverage, import_features, export, finetune, distill):
     main.add_command(command)

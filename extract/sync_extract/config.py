@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
+from sync_extract.cluster.config import ClusterConfig
 from sync_extract.tuning.config import DistillConfig, FinetuneConfig
 from sync_store.config import suggest
 from sync_store.errors import ProjectError
@@ -81,6 +82,8 @@ class ExtractConfig:
     """Section [extract.finetune], of `sync-extract finetune`."""
     distill: DistillConfig = field(default_factory=DistillConfig)
     """Section [extract.distill], of `sync-extract distill`."""
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    """Section [extract.cluster]: by which jobs."""
 
     def __post_init__(self) -> None:
         if self.preset not in PRESET_NAMES:

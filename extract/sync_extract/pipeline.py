@@ -22,7 +22,7 @@ from sync_extract.plan import Failure, Job
 from sync_extract.reading import Prepared, Reading, Settings
 from sync_extract.transfers import Download, empty_frames
 from sync_store.atomic import named
-from sync_store.errors import CompleteError, StoreError, VideoError
+from sync_store.errors import BusyError, CompleteError, LostClaimError, StoreError, VideoError
 from sync_store.layout import FeatureSet
 from sync_store.provenance import code_version, library_versions, machine
 from sync_store.writer import RecordingWriter
@@ -104,6 +104,8 @@ def extract(
                         failure = Failure.of(job, shortfall, kept=True)
                 except CompleteError:
                     log.info("%s: another job has finished it", job.name)
+                except (BusyError, LostClaimError) as error:
+                    failure = Failure.of(job, str(error), left=True)
                 except (VideoError, StoreError) as error:
                     failure = Failure.of(job, str(error))
                 except OSError as error:

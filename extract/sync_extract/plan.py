@@ -43,11 +43,15 @@ class Failure:
     message: str
     kept: bool = False
     """What could be extracted is in the store, marked complete."""
+    left: bool = False
+    """Another process writes it."""
 
     @classmethod
-    def of(cls, job: Job, message: str, *, kept: bool = False) -> "Failure":
+    def of(cls, job: Job, message: str, *, kept: bool = False, left: bool = False) -> "Failure":
         """The failure of a job."""
-        return cls(recording=job.source.recording, view=job.source.view, message=message, kept=kept)
+        return cls(
+            recording=job.source.recording, view=job.source.view, message=message, kept=kept, left=left
+        )
 
     @property
     def outcome(self) -> str:

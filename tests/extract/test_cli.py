@@ -134,6 +134,7 @@ def test_json_is_all_there_is(lab: Path, call_extract: Invoke) -> None:
             "view": "v3",
             "message": f"recording r2, view v3: no video; expected {lab}/videos/r2/v3.mp4",
             "kept": False,
+            "left": False,
         }
     ]
     assert report == {

@@ -1,0 +1,95 @@
+"""What is left to extract, packed into bins of about equal time."""
+
+import heapq
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sync_extract.cluster.ledger import Ledger
+from sync_extract.header import estimate_rows
+from sync_store.datasets import Dataset
+from sync_store.errors import NoVideoError, SyncError
+from sync_store.layout import read_attributes, recording_path
+from sync_store.project import Project
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One view of one recording."""
+
+    view: str
+    recording: str
+    rows: int = 0
+    """About how many it has, by its video's header; 0 if that doesn't tell."""
+
+    @property
+    def name(self) -> str:
+        """View and recording, for messages."""
+        return f"{self.view}/{self.recording}"
+
+
+def is_complete(project: Project, feature_set: str, view: str, recording: str) -> bool:
+    """Whether the store has all of it; whoever reads it checks more."""
+    try:
+        attributes = read_attributes(recording_path(project.store_path, feature_set, view, recording))
+    except SyncError:
+        return False
+    return attributes.get("complete") is True
+
+
+def find_items(
+    project: Project,
+    dataset: Dataset,
+    feature_set: str,
+    views: Sequence[str],
+    recordings: Sequence[str],
+    ledger: Ledger,
+    *,
+    retries: int,
+) -> list[Item]:
+    """Everything that has a video, isn't complete and hasn't failed too often."""
+    items = []
+    for view in views:
+        for recording in recordings:
+            if is_complete(project, feature_set, view, recording):
+                continue
+            if len(ledger.failures(view, recording)) > retries:
+                continue
+            try:
+                rows = estimate_rows(dataset.video(recording, view).path, dataset.label_rate)
+            except NoVideoError:
+                continue
+            except (SyncError, OSError):  # the job says what is wrong with it, and records it
+                rows = 0
+            items.append(Item(view=view, recording=recording, rows=rows))
+    return items
+
+
+def by_view(items: Sequence[Item]) -> Mapping[str, list[str]]:
+    """Recordings of each view."""
+    views: dict[str, list[str]] = {}
+    for item in items:
+        views.setdefault(item.view, []).append(item.recording)
+    return views
+
+
+def num_bins(items: Sequence[Item], *, bin_rows: float, most: int) -> int:
+    """How many bins of `bin_rows` rows hold all items; not more than items, nor than `most`."""
+    total = sum(item.rows for item in items)
+    return max(1, min(most, len(items), math.ceil(total / bin_rows)))
+
+
+def pack(items: Sequence[Item], num_bins: int) -> list[list[Item]]:
+    """Bins of about equally many rows: the longest recordings first, each into the emptiest bin (Graham 1969).
+
+    Returns:
+        `num_bins` bins or fewer, none empty, each in the order of the items.
+    """
+    order = sorted(range(len(items)), key=lambda number: (-items[number].rows, number))
+    fill = [(0, number) for number in range(num_bins)]
+    bins: list[list[int]] = [[] for _ in range(num_bins)]
+    for number in order:
+        rows, emptiest = heapq.heappop(fill)
+        bins[emptiest].append(number)
+        heapq.heappush(fill, (rows + max(1, items[number].rows), emptiest))
+    return [[items[number] for number in sorted(of_bin)] for of_bin in bins if of_bin]

@@ -1,0 +1,128 @@
+"""`sync-extract` by jobs: what is left is packed and handed out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from sync_extract.cluster.bins import Item, find_items, is_complete
+from sync_extract.cluster.config import Kind
+from sync_extract.cluster.ledger import Ledger
+from sync_extract.cluster.status import read_status
+from sync_extract.cluster.submit import run_locally, submit_to_slurm
+from sync_extract.config import ExtractConfig
+from sync_extract.plan import choose_recordings
+from sync_store.console import EXIT_FAILURE, EXIT_SOME_FAILED, print_json
+from sync_store.datasets import open_dataset
+from sync_store.project import Project
+
+
+def choose_kind(config: ExtractConfig) -> Kind:
+    """How to work: "auto" is resolved."""
+    if config.cluster.kind != "auto":
+        return config.cluster.kind
+    return "local" if config.device in ("auto", "cuda") and len(_gpus()) > 1 else "none"
+
+
+def extract_by_jobs(
+    project: Project,
+    config: ExtractConfig,
+    kind: Kind,
+    views: Sequence[str],
+    recordings: Sequence[str],
+    *,
+    dry_run: bool,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Hand out what isn't done.
+
+    Args:
+        project: Where.
+        config: What and how.
+        kind: "slurm", which returns at once, or "local", which waits.
+        views: Views.
+        recordings: Only these, also such that failed too often; all if empty.
+        dry_run: Say what is left, and do nothing.
+        quiet: No progress.
+        as_json: Print JSON on stdout.
+
+    Returns:
+        Exit status.
+
+    Raises:
+        SyncError: If jobs can't be handed out.
+    """
+    dataset = open_dataset(project)
+    asked = choose_recordings(dataset, list(recordings) or None)
+    folder = config.cluster.folder_for(project.folder, config.name)
+    ledger = Ledger(folder)
+    if recordings and not dry_run:
+        for view in views:
+            for recording in asked:
+                ledger.finish(view, recording)
+    items = find_items(project, dataset, config.name, views, asked, ledger, retries=config.cluster.retries)
+    report: dict[str, Any] = {"feature_set": config.name, "cluster": kind, "to_do": [i.name for i in items]}
+    status = 0
+    if dry_run or not items:
+        said = f"{config.name}: {len(items)} to extract"
+    elif kind == "slurm":
+        ledger.forget_jobs()
+        submission = submit_to_slurm(project, config, items, views, folder)
+        report |= {"jobs": [job.job_id for job in submission.jobs], "finalize": submission.finalize}
+        said = (
+            f"{config.name}: {len(items)} recordings handed to Slurm as {len(submission.jobs)} jobs "
+            f"({submission.jobs[0].job_id} …), and {submission.finalize} to end the work. "
+            "See how far they are with: sync-extract status"
+        )
+    else:
+        ledger.forget_jobs()
+        logs = run_locally(
+            project,
+            config,
+            items,
+            views,
+            folder,
+            gpus=_gpus(),
+            on_change=_Said(project, config, items, quiet),
+        )
+        found = read_status(project, config, views, folder, asked)
+        counts = {state: found.count(state) for state in ("done", "waiting", "failed")}
+        report |= {**counts, "failed_processes": logs, "status": found.as_json()}
+        said = f"{config.name}: " + ", ".join(f"{number} {state}" for state, number in counts.items())
+        for one in found.recordings:
+            if one.state != "done" and one.error:
+                click.echo(f"failed: {one.view}/{one.recording}: {one.error}", err=True)
+        for job in found.failed_jobs:
+            click.echo(f"error: {job.error} (log: {job.log})", err=True)
+        for log in set(logs) - {job.log for job in found.failed_jobs}:
+            click.echo(f"a process ended before its work was done (log: {log})", err=True)
+        if counts["failed"] or counts["waiting"] or logs:
+            status = EXIT_SOME_FAILED if counts["done"] else EXIT_FAILURE
+    if as_json:
+        print_json(report)
+    click.echo(said, err=True)
+    return status
+
+
+class _Said:
+    """A line for each recording that has become complete."""
+
+    def __init__(self, project: Project, config: ExtractConfig, items: Sequence[Item], quiet: bool) -> None:
+        self._project = project
+        self._name = config.name
+        self._total = len(items)
+        self._open = [] if quiet else list(items)
+
+    def __call__(self) -> None:
+        for item in list(self._open):
+            if is_complete(self._project, self._name, item.view, item.recording):
+                self._open.remove(item)
+                click.echo(f"[{self._total - len(self._open)}/{self._total}] {item.name}", err=True)
+
+
+def _gpus() -> list[int]:
+    """Numbers of this machine's GPUs that this process may use."""
+    import torch
+
+    return list(range(torch.cuda.device_count()))

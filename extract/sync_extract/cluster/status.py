@@ -1,0 +1,153 @@
+"""How far extraction is: from the store, the claims of those who write, and the record of what failed."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from sync_extract.cluster.bins import is_complete
+from sync_extract.cluster.ledger import Attempt, Ledger
+from sync_extract.config import ExtractConfig
+from sync_store.claim import holder
+from sync_store.datasets import open_dataset
+from sync_store.errors import NoVideoError, SyncError
+from sync_store.project import Project
+
+State = Literal["done", "running", "waiting", "failed"]
+STATES: tuple[State, ...] = ("done", "running", "waiting", "failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingStatus:
+    """One view of one recording."""
+
+    view: str
+    recording: str
+    state: State
+    """`failed`: as often as it may, and passed over from now on."""
+    attempts: int = 0
+    """Failed ones."""
+    error: str = ""
+    """Of the last."""
+    log: str = ""
+    """Of the last failed attempt's job."""
+    job: str = ""
+    """Which works on it, or failed last."""
+    host: str = ""
+    """Where."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """All recordings that have a video."""
+
+    feature_set: str
+    recordings: Sequence[RecordingStatus]
+    failed_jobs: Sequence[Attempt]
+    """Jobs that couldn't work at all."""
+    estimated_end: datetime | None
+    """At the pace since the jobs were handed in; None before the first recording is done, and after the last."""
+
+    def count(self, state: State) -> int:
+        """How many are in a state."""
+        return Counter(recording.state for recording in self.recordings)[state]
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values."""
+        end = self.estimated_end
+        return {
+            "feature_set": self.feature_set,
+            **{state: self.count(state) for state in STATES},
+            "estimated_end": end.isoformat(timespec="seconds") if end else None,
+            "failed_jobs": [asdict(job) for job in self.failed_jobs],
+            "recordings": [asdict(recording) for recording in self.recordings],
+        }
+
+
+def read_status(
+    project: Project,
+    config: ExtractConfig,
+    views: Sequence[str],
+    folder: Path,
+    recordings: Sequence[str] | None = None,
+) -> Status:
+    """Look at every recording of the views; costs one or two small files each.
+
+    Args:
+        project: Where.
+        config: Which feature set, and how often a recording may fail.
+        views: Which views.
+        folder: Of the cluster's records.
+        recordings: Only these; by default all of the dataset.
+    """
+    dataset = open_dataset(project)
+    ledger = Ledger(folder)
+    found = []
+    for view in views:
+        for recording in recordings or dataset.recordings():
+            try:
+                dataset.video(recording, view)
+            except NoVideoError:
+                continue
+            except SyncError:  # the job that tries it says what is wrong
+                pass
+            found.append(_look(project, config, ledger, view, recording))
+    return Status(
+        feature_set=config.name,
+        recordings=found,
+        failed_jobs=ledger.failed_jobs(),
+        estimated_end=_end(folder / "submission.json", found),
+    )
+
+
+def _look(
+    project: Project, config: ExtractConfig, ledger: Ledger, view: str, recording: str
+) -> RecordingStatus:
+    if is_complete(project, config.name, view, recording):
+        return RecordingStatus(view=view, recording=recording, state="done")
+    failures = ledger.failures(view, recording)
+    last = failures[-1] if failures else None
+    told: dict[str, Any] = {}
+    if last is not None:
+        told = {
+            "attempts": len(failures),
+            "error": last.error,
+            "log": last.log,
+            "job": last.job,
+            "host": last.host,
+        }
+    if writer := holder(project.store_path, config.name, view, recording):
+        told |= {"job": writer.get("job", ""), "host": writer.get("host", "")}
+        return RecordingStatus(view=view, recording=recording, state="running", **told)
+    state: State = "failed" if len(failures) > config.cluster.retries else "waiting"
+    return RecordingStatus(view=view, recording=recording, state=state, **told)
+
+
+def _end(submission: Path, found: Sequence[RecordingStatus]) -> datetime | None:
+    """When the jobs that were handed in will be done, if they go on as until now."""
+    try:
+        table = json.loads(submission.read_bytes())
+        submitted = datetime.fromisoformat(table["submitted"])
+        rows = {
+            name: of_bin["rows"] / len(of_bin["items"])
+            for of_bin in table["bins"]
+            for name in of_bin["items"]
+        }
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+        return None
+    shares = Counter[str]()
+    for recording in found:
+        shares[recording.state] += rows.get(f"{recording.view}/{recording.recording}", 0) + 1
+    left = shares["running"] + shares["waiting"]
+    done = sum(
+        rows[name] + 1
+        for recording in found
+        if recording.state == "done" and (name := f"{recording.view}/{recording.recording}") in rows
+    )
+    if not left or not done:
+        return None
+    elapsed = datetime.now(UTC) - submitted
+    return datetime.now(UTC) + timedelta(seconds=elapsed.total_seconds() * left / done)
