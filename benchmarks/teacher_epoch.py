@@ -53,7 +53,7 @@ def main() -> None:
         )
         losses = {name: held_out_loss(one.network, held_out, one.windowing) for name, one in here.items()}
         losses["plain loop"] = apart.ask("held-out loss")
-    if max(losses[name] for name in TRAINERS) > MAX_LOSS_RATIO * losses["plain loop"]:
+    if not all(losses[name] <= MAX_LOSS_RATIO * losses["plain loop"] for name in TRAINERS):
         sys.exit(f"the losses aren't equal: {losses}")
     untrained = make_model(sizes.feature_dim, SEED).c2f_tcn
     num_rows = sum(len(labeled.classes_T) for labeled in recordings)

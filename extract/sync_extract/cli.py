@@ -119,25 +119,18 @@ def main(
         return
     project = load_project(project_path)
     config = read_config(project, given(ctx, **options))
-    chosen = list(views or config.views or project.views)
+    chosen = list(dict.fromkeys(views or config.views or project.views))
     for view in chosen:
         project.view(view)
-    if (kind := config.cluster.kind) != "none":
+    if config.cluster.kind != "none":
         from sync_extract.cluster.run import choose_kind, extract_by_jobs
 
-        if (kind := choose_kind(config)) != "none":
+        if (kind := choose_kind(config, overwrite=overwrite)) != "none":
             if overwrite:
                 raise click.UsageError("--overwrite works without jobs only: add --cluster none.")
             ctx.exit(
                 extract_by_jobs(
-                    project,
-                    config,
-                    kind,
-                    chosen,
-                    recordings,
-                    dry_run=dry_run,
-                    quiet=quiet,
-                    as_json=as_json,
+                    project, config, kind, chosen, recordings, dry_run=dry_run, quiet=quiet, as_json=as_json
                 )
             )
     hidden = quiet or (as_json and not sys.stderr.isatty())

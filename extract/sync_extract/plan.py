@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 from sync_extract.clips import Clips
 from sync_store.config import suggest
+from sync_store.console import printable
 from sync_store.datasets import Dataset, VideoSource
 from sync_store.errors import FingerprintError, NoVideoError, StoreError, SyncError, VideoError
-from sync_store.layout import FeatureSet, check_feature_set, read_attributes, recording_path
+from sync_store.layout import METADATA, FeatureSet, check_feature_set, read_attributes, recording_path
+from sync_store.provenance import file_digest
 
 State = Literal["new", "resume", "redo", "done"]
 
@@ -59,7 +61,7 @@ class Failure:
         return "incomplete" if self.kept else "failed"
 
     def __str__(self) -> str:
-        return f"{self.outcome}: {self.view}/{self.recording}: {self.message}"
+        return printable(f"{self.outcome}: {self.view}/{self.recording}: {self.message}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +142,11 @@ def make_plan(
                     view,
                     recording,
                     overwrite=overwrite,
-                    changes=partial(_changes, source=source),
+                    changes=partial(
+                        _changes,
+                        source=source,
+                        stored_at=recording_path(store, feature_set.name, view, recording) / METADATA,
+                    ),
                 )
                 expected_rows = clips.num_rows(estimate_rows(source.path, fps)) if state != "done" else 0
                 jobs.append(Job(source=source, state=state, expected_rows=expected_rows))
@@ -230,8 +236,12 @@ def state_in_store(
     return "done"
 
 
-def _changes(stored: Mapping[str, Any], source: VideoSource) -> str | None:
-    """What the stored rows were made from that isn't so any more."""
+def _changes(stored: Mapping[str, Any], source: VideoSource, stored_at: Path) -> str | None:
+    """What the stored rows were made from that isn't so any more.
+
+    A video that was written after its rows is read again; another one of the same size that claims to be older isn't
+    noticed.
+    """
     now = {
         "size_bytes": (source.path.stat().st_size, f"the size of {source.path.name} in bytes"),
         "offset_seconds": (str(source.offset), "the view's offset in seconds"),
@@ -240,4 +250,7 @@ def _changes(stored: Mapping[str, Any], source: VideoSource) -> str | None:
     for key, (value, words) in now.items():
         if key in stored and stored[key] != value:
             return f"{words} has changed from {stored[key]} to {value}"
+    is_newer = source.path.stat().st_mtime_ns > stored_at.stat().st_mtime_ns
+    if is_newer and "sha256" in stored and stored["sha256"] != file_digest(source.path):
+        return f"the content of {source.path.name} has changed"
     return None

@@ -19,6 +19,7 @@ from typing import IO, Any
 import safetensors
 import torch
 
+from sync_store.bounded import is_special
 from sync_store.errors import SyncError
 
 EXPECTED = "expected a file that torch.save wrote (.pth, .pt, .ckpt, .pth.tar), or .safetensors"
@@ -126,6 +127,8 @@ def check_tensor(
 
 
 def _head(path: Path) -> bytes:
+    if is_special(path):
+        raise SyncError(f"{path}: is a pipe or a device; {EXPECTED}")
     try:
         with path.open("rb") as file:
             head = file.read(64)

@@ -8,6 +8,7 @@ the next number, in which one of many succeeds. A holder that was taken for dead
 higher number before its next write. Only the file system's own times are compared, so no host's clock matters.
 """
 
+import errno
 import json
 import os
 import platform
@@ -19,8 +20,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from sync_store.atomic import named
 from sync_store.errors import BusyError, LostClaimError
-from sync_store.layout import CLAIMS, recording_path
+from sync_store.layout import CLAIMS, METADATA, recording_path
 
 LEASE_SECONDS = 60.0
 """A claim that is older has a dead holder."""
@@ -40,6 +42,7 @@ class Claim:
             OSError: If the store can't be written.
         """
         self._where = f"recording {recording}, view {view}"
+        self._store = store
         self._folder = recording_path(store / CLAIMS, feature_set, view, recording)
         self._path = self._take()
         stop = threading.Event()
@@ -52,7 +55,10 @@ class Claim:
 
         Raises:
             LostClaimError: If another process took it.
+            FileNotFoundError: If the store has vanished.
         """
+        if not (self._store / METADATA).exists():
+            raise FileNotFoundError(errno.ENOENT, "has vanished. Is its disk there?", str(self._store))
         if _highest(self._folder) != self._path:
             raise LostClaimError(
                 f"{self._where}: another job has taken it over, since this one hadn't been heard of for "
@@ -62,12 +68,19 @@ class Claim:
     def _take(self) -> Path:
         while True:
             held = _highest(self._folder)
-            if held is not None and (living := _living(held)):
-                raise BusyError(f"{self._where}: is being written by {living}, and left to it")
+            try:
+                living = _holder(held) if held is not None else None
+            except FileNotFoundError:  # let go just now
+                continue
+            if living is not None:
+                raise BusyError(f"{self._where}: is being written by {_words(living)}, and left to it")
             path = self._folder / str(1 + (int(held.name) if held else 0))
             try:
                 _create(path)
             except FileExistsError:  # another one was faster
+                continue
+            if _highest(self._folder) != path:
+                path.unlink(missing_ok=True)
                 continue
             if held is not None:
                 held.unlink(missing_ok=True)
@@ -77,7 +90,18 @@ class Claim:
 def holder(store: Path, feature_set: str, view: str, recording: str) -> dict[str, Any] | None:
     """Who writes a recording: host, process, job and since when; None if nobody who lives."""
     held = _highest(recording_path(store / CLAIMS, feature_set, view, recording))
-    return _read(held) if held is not None and _living(held) else None
+    try:
+        return _holder(held) if held is not None else None
+    except FileNotFoundError:
+        return None
+
+
+def sweep(store: Path) -> None:
+    """Delete the claims that dead processes left."""
+    for folder in (store / CLAIMS).glob("*/*/*"):
+        with suppress(FileNotFoundError):
+            if (held := _highest(folder)) is not None and _holder(held) is None:
+                _delete(held)
 
 
 def _create(path: Path) -> None:
@@ -93,7 +117,12 @@ def _create(path: Path) -> None:
         with suppress(FileNotFoundError):  # who has just released a claim has deleted the folder again
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("x") as file:
-                json.dump(content, file)
+                try:
+                    file.write(json.dumps(content))
+                    file.flush()
+                except OSError as error:  # a full disk
+                    path.unlink(missing_ok=True)
+                    raise named(error, path) from None
             return
 
 
@@ -105,18 +134,21 @@ def _highest(folder: Path) -> Path | None:
     return folder / str(max(numbers)) if numbers else None
 
 
-def _living(path: Path) -> str:
-    """Who holds a claim, in words; empty if the holder is dead or has just released it."""
-    try:
-        claim, age = _read(path), _age(path)
-    except FileNotFoundError:
-        return ""
-    if claim.get("machine") and claim.get("machine") == _machine():
-        is_alive = claim.get("started") == _started(int(claim.get("process", 0)))
+def _holder(path: Path) -> dict[str, Any] | None:
+    """What a claim says of its holder; None if that is dead.
+
+    Raises:
+        FileNotFoundError: If it was let go.
+    """
+    claim = _read(path)
+    if claim.get("machine") and claim["machine"] == _machine():
+        is_alive = _is_alive(int(claim.get("process", 0)), claim.get("started"))
     else:
-        is_alive = age < LEASE_SECONDS
-    if not is_alive:
-        return ""
+        is_alive = _age(path) < LEASE_SECONDS
+    return claim if is_alive else None
+
+
+def _words(claim: dict[str, Any]) -> str:
     if not claim:
         return "another process"
     job = f", job {claim['job']}," if claim.get("job") else ""
@@ -132,13 +164,18 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _age(path: Path) -> float:
-    """Seconds since a claim was renewed, by the file system's clock."""
+    """Seconds since a claim was renewed, by the file system's clock; 0 where we mustn't write to ask for it."""
     now = path.with_name(f"{uuid4().hex}.now")
     try:
         now.touch()
         return now.stat().st_mtime - path.stat().st_mtime
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return 0.0
     finally:
-        now.unlink(missing_ok=True)
+        with suppress(OSError):
+            now.unlink()
 
 
 def _renew(path: Path, stop: threading.Event) -> None:
@@ -149,8 +186,12 @@ def _renew(path: Path, stop: threading.Event) -> None:
 
 def _release(path: Path, stop: threading.Event) -> None:
     stop.set()
-    path.unlink(missing_ok=True)
-    with suppress(OSError):  # others have a claim there
+    _delete(path)
+
+
+def _delete(path: Path) -> None:
+    with suppress(OSError):  # others have a claim there, or the disk is lost
+        path.unlink(missing_ok=True)
         for folder in list(path.parents)[:4]:
             folder.rmdir()
 
@@ -162,6 +203,17 @@ def _machine() -> str:
         return boot + " " + str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return ""
+
+
+def _is_alive(process: int, started: object) -> bool:
+    """Whether a process of this machine is the one that started then; another user's may not say when."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return _started(process) in (started, "")
+    return _started(process) == started
 
 
 def _started(process: int) -> str:

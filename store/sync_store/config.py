@@ -14,11 +14,23 @@ from sync_store.errors import ProjectError
 
 T = TypeVar("T")
 
+MAX_SHOWN = 200
+"""Characters of a value that a message repeats."""
+
 
 def suggest(name: str, known: list[str]) -> str:
     """Say which known name a wrong one probably meant: ', did you mean …?' or the whole list."""
     near = difflib.get_close_matches(name, known, n=1)
     return f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known))}"
+
+
+def shown(value: Any) -> str:
+    """A value of a file in a message, however long it is."""
+    try:
+        text = repr(_plain(value))
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def from_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
@@ -40,11 +52,11 @@ def from_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
         )
     except dacite.WrongTypeError as error:
         raise ProjectError(
-            f"{where}: {error.field_path} must be {_expected(error.field_type)}, got {_plain(error.value)!r}"
+            f"{where}: {error.field_path} must be {_expected(error.field_type)}, got {shown(error.value)}"
         ) from None
     except dacite.DaciteError as error:
         raise ProjectError(f"{where}: {error}") from None
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # the latter of a whole number that no float can hold
         raise ProjectError(f"{where}: {error}") from None
 
 
@@ -61,7 +73,7 @@ def _prepare(kind: type[Any], table: Mapping[str, Any], where: str) -> dict[str,
             section = f"{where[:-1]}.{key}]" if where.endswith("]") else f"{where} {key}"
             prepared[key] = _prepare(hint, value, section)
         elif _is_misread(value, choices):
-            raise ProjectError(f"{where}: {key} must be {_expected(hint)}, got {value!r}")
+            raise ProjectError(f"{where}: {key} must be {_expected(hint)}, got {shown(value)}")
         else:
             prepared[key] = tuple(value) if isinstance(value, list) else value
     return prepared

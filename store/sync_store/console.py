@@ -84,8 +84,14 @@ def _terminable() -> Iterator[None]:
 
 def fail(message: str) -> None:
     """Print a message in the commands' form and exit with `EXIT_FAILURE`."""
-    click.echo(f"error: {' '.join(message.splitlines())}", err=True)
+    click.echo(f"error: {printable(message)}", err=True)
     sys.exit(EXIT_FAILURE)
+
+
+def printable(message: str) -> str:
+    """One line for a terminal: what can't be printed, as names of files may hold, is escaped."""
+    line = " ".join(message.splitlines())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def project_option(function: Function) -> Function:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sync_store.atomic import write_json
+from sync_store.bounded import is_special, read_json
 from sync_store.config import from_table
 from sync_store.errors import ProjectError, TrainingError
 from sync_store.layout import FeatureSet
@@ -103,7 +104,7 @@ def read_recipe(folder: Path) -> ModelRecipe:
     """
     path = folder / RECIPE
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = read_json(path)
     except FileNotFoundError:
         raise TrainingError(f"{folder}: isn't an exported model ({RECIPE} is missing)") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -131,6 +132,8 @@ def check_weights(folder: Path, recipe: ModelRecipe) -> None:
     Raises:
         TrainingError: If they are missing, damaged, or another model's.
     """
+    if is_special(folder / WEIGHTS):
+        raise TrainingError(f"{folder / WEIGHTS}: isn't a file but a pipe or a device")
     try:
         digest = file_digest(folder / WEIGHTS)
     except FileNotFoundError:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from sync_store.bounded import read_text
 from sync_store.errors import DatasetError
 from sync_store.rows import find_gaps, find_long_gaps, period_ns
 
@@ -265,10 +266,10 @@ def first_seen(names: Iterable[str]) -> tuple[str, ...]:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path)
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file") from None
-    except (UnicodeDecodeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise DatasetError(f"{path}: can't be read as text ({error})") from None
 
 

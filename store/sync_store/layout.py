@@ -8,7 +8,6 @@ Every level is a Zarr v3 group. Axes: T rows, D feature width.
 import hashlib
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec
 
+from sync_store.atomic import named
+from sync_store.bounded import read_json
 from sync_store.errors import FingerprintError, StoreError
 from sync_store.names import check_name
 
@@ -168,8 +169,12 @@ def ensure_group(folder: Path, attributes: Mapping[str, Any]) -> None:
     """Create a group unless there is one; any number of processes may do so at the same time."""
     if not (folder / METADATA).is_file():
         # another process may create it between the two lines, with the same content
-        with suppress(zarr.errors.ContainsGroupError):
+        try:
             zarr.create_group(folder, attributes=dict(attributes))
+        except zarr.errors.ContainsGroupError:
+            pass
+        except OSError as error:
+            raise named(error, folder) from None
 
 
 def check_format(attributes: Mapping[str, Any], store: Path) -> None:
@@ -192,13 +197,13 @@ def read_attributes(group: Path) -> dict[str, Any]:
     """
     path = group / METADATA
     try:
-        table = json.loads(path.read_bytes())
+        table = read_json(path)
         if table["zarr_format"] != 3 or table["node_type"] != "group":
             raise ValueError("not a Zarr v3 group")
         return dict(table.get("attributes", {}))
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, IsADirectoryError) as error:
         raise StoreError(f"{path}: can't be read as the metadata of a group ({error})") from None
 
 

@@ -5,12 +5,13 @@ form of labels, and a manifest `predictions.json` that is written last. A folder
 """
 
 import hashlib
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sync_store.atomic import write_atomic, write_json
+from sync_store.bounded import read_json, read_small
 from sync_store.config import from_table
 from sync_store.errors import DatasetError, ProjectError
 from sync_store.labels import Segments, read_segments, segments_to_csv
@@ -18,6 +19,8 @@ from sync_store.names import check_name
 
 MANIFEST = "predictions.json"
 VERSION = 1
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 METHODS = ("exo-oracle", "ego-oracle", "no-adaptation", "feature", "tas", "feature-tas")
 """Rows of the paper's Table 1 for one backbone, in its order. A prediction set may have another name."""
@@ -74,7 +77,11 @@ class PredictionSet:
         path = self.folder / f"{recording}.csv"
         if not path.is_file():
             raise DatasetError(f"{path}: is missing; predict again with sync-train")
-        if hashlib.sha256(path.read_bytes()).hexdigest() != (self.info.sha256 or {})[recording]:
+        try:
+            digest = hashlib.sha256(read_small(path)).hexdigest()
+        except ValueError as error:
+            raise DatasetError(f"{path}: can't be read ({error}); predict again with sync-train") from None
+        if digest != (self.info.sha256 or {})[recording]:
             raise DatasetError(f"{path}: has changed since it was written; predict again with sync-train")
         return read_segments(path)
 
@@ -110,7 +117,7 @@ def open_predictions(folder: Path) -> PredictionSet:
     """
     path = folder / MANIFEST
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = read_json(path)
     except FileNotFoundError:
         raise DatasetError(f"{folder}: has no finished predictions ({MANIFEST} is missing)") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -123,6 +130,9 @@ def open_predictions(folder: Path) -> PredictionSet:
         info = from_table(PredictionInfo, table, str(path))
     except ProjectError as error:
         raise DatasetError(str(error)) from None
+    for key in ("run", "method", "view", "split", "feature_set"):
+        if _CONTROL.search(value := getattr(info, key)):  # it would reach the terminal
+            raise DatasetError(f"{path}: {key} {value[:80]!r} contains a control character")
     for recording in info.sha256 or {}:
         check_name(f"{path}: recording", recording, DatasetError)
     return PredictionSet(folder=folder, info=info)

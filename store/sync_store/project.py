@@ -7,7 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-from sync_store.config import from_table, suggest
+from sync_store.bounded import read_text
+from sync_store.config import from_table, shown, suggest
 from sync_store.errors import ProjectError
 from sync_store.names import check_name
 
@@ -21,6 +22,9 @@ MAX_OFFSET_SECONDS = 1e9
 
 MAX_BYTES = 1 << 20
 """A project file is a page of text; anything larger is another file by mistake."""
+
+MAX_DOTS = 100
+"""In a line: Python's reader of TOML takes time and memory that grow with the square of a dotted key's parts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,7 +252,7 @@ def parse_rate(value: float | str, key: str) -> Fraction:
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
     if not 0 < rate <= 10_000:
-        raise ProjectError(f'{key} must be a rate such as 30 or "30000/1001", got {value!r}')
+        raise ProjectError(f'{key} must be a rate such as 30 or "30000/1001", got {shown(value)}')
     return rate
 
 
@@ -281,10 +285,12 @@ def load_project(path: Path | None = None) -> Project:
     try:
         if file.stat().st_size > MAX_BYTES:
             raise ProjectError(f"{file}: is larger than {MAX_BYTES} bytes; expected a short TOML file")
-        table = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        table = _parse(read_text(file, MAX_BYTES))
     except FileNotFoundError:
         raise ProjectError(f"{file}: there is no such file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except ProjectError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
         raise ProjectError(f"{file}: can't be read as TOML ({error})") from None
     known = ["dataset", "views", "store", "runs", "experiments", *STAGES]
     for section, content in table.items():
@@ -293,7 +299,9 @@ def load_project(path: Path | None = None) -> Project:
         if not isinstance(content, dict):
             raise ProjectError(f"{file}: {section} must be a section, written [{section}]")
     views = {
-        name: from_table(ViewConfig, _table(content, f"{file} [views.{name}]"), f"{file} [views.{name}]")
+        check_name(f"{file}: view", name, ProjectError): from_table(
+            ViewConfig, _table(content, f"{file} [views.{name}]"), f"{file} [views.{name}]"
+        )
         for name, content in table.get("views", {}).items()
     }
     dataset = from_table(DatasetConfig, table.get("dataset", {}), f"{file} [dataset]")
@@ -313,7 +321,14 @@ def load_project(path: Path | None = None) -> Project:
     )
 
 
+def _parse(text: str) -> dict[str, Any]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.count(".") > MAX_DOTS:
+            raise ValueError(f"line {number} has more than {MAX_DOTS} dots")
+    return tomllib.loads(text)
+
+
 def _table(content: Any, where: str) -> dict[str, Any]:
     if not isinstance(content, dict):
-        raise ProjectError(f"{where}: expected a section with keys, got {content!r}")
+        raise ProjectError(f"{where}: expected a section with keys, got {shown(content)}")
     return content

@@ -3,9 +3,9 @@
 Axes: T rows, D feature width.
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import zarr
 
 from sync_store.atomic import write_json
+from sync_store.bounded import is_special, read_json
 from sync_store.config import suggest
 from sync_store.errors import IncompleteError, StoreError
 from sync_store.layout import (
@@ -110,7 +111,8 @@ class FeatureStore:
             )
         complete = {name: entry for name, entry in fresh.items() if entry["complete"]}
         if complete != cached and os.access(folder, os.W_OK):
-            write_json(folder / INDEX, complete)
+            with suppress(OSError):  # a full disk, or something else in its place: nobody needs it
+                write_json(folder / INDEX, complete)
         return [
             Entry(recording=name, **{key: value for key, value in entry.items() if key != "stamp"})
             for name, entry in sorted(fresh.items())
@@ -168,7 +170,7 @@ class FeatureStore:
         try:
             timestamps = _timestamps(folder)
             if (rows := read_features(folder / FEATURES)) is None:
-                rows = np.asarray(_array(folder / FEATURES)[:])
+                rows = np.asarray(open_array(folder / FEATURES)[:])
         except Exception as error:  # a damaged array raises one of many errors of zarr's
             raise self._damaged(feature_set, view, recording, error) from error
         if len(rows) != len(timestamps):
@@ -212,11 +214,24 @@ def make_again(recipe: Mapping[str, Any], view: str, recording: str) -> str:
 
 def _timestamps(folder: Path) -> npt.NDArray[np.int64]:
     times = read_timestamps(folder / TIMESTAMPS)
-    return np.asarray(_array(folder / TIMESTAMPS)[:]) if times is None else times
+    return np.asarray(open_array(folder / TIMESTAMPS)[:]) if times is None else times
 
 
-def _array(path: Path) -> "zarr.Array[Any]":
-    return zarr.open_array(path, mode="r")
+def open_array(path: Path) -> "zarr.Array[Any]":
+    """Open an array for zarr-python to read, of version 3 only: values of older ones may be pickled code.
+
+    Raises:
+        StoreError: If a file of it is a pipe or a device, or it states more chunks than its files have bytes, of which
+            zarr-python would make a list.
+        Exception: Whatever zarr-python says of a damaged one.
+    """
+    if special := next((file for file in path.rglob("*") if is_special(file)), None):
+        raise StoreError(f"{special}: isn't a file but a pipe or a device")
+    array = zarr.open_array(path, mode="r", zarr_format=3)
+    size_bytes = sum(_sizes(path))
+    if array.nchunks > size_bytes:
+        raise StoreError(f"{path}: states {array.nchunks} chunks, but its files have {size_bytes} bytes")
+    return array
 
 
 def _groups(folder: Path) -> list[str]:
@@ -228,11 +243,22 @@ def _groups(folder: Path) -> list[str]:
 def _read_index(path: Path) -> dict[str, Any]:
     """The cached entries by recording; empty if there is no usable index."""
     try:
-        table = json.loads(path.read_bytes())
-        keys = {"complete", "num_rows", "duration_seconds", "size_bytes", "stamp"}
-        return table if all(set(entry) == keys for entry in table.values()) else {}
+        table = read_json(path)
+        return table if all(map(_is_entry, table.values())) else {}
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return {}
+
+
+def _is_entry(entry: Mapping[str, Any]) -> bool:
+    """Whether a cached entry has all its keys, and values of their types."""
+    kinds = {
+        "complete": bool,
+        "num_rows": int,
+        "duration_seconds": int | float,
+        "size_bytes": int,
+        "stamp": list,
+    }
+    return set(entry) == set(kinds) and all(isinstance(entry[key], kind) for key, kind in kinds.items())
 
 
 def _describe(folder: Path) -> dict[str, Any]:

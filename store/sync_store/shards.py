@@ -4,7 +4,6 @@ zarr-python reads any array, but copies each value three times on its way. Here 
 stay, by two threads where the files are in the page cache. Axes: T rows, D feature width.
 """
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from sync_store.bounded import is_special, read_json
 from sync_store.errors import StoreError
 from sync_store.layout import FEATURE_DTYPE, METADATA, TIMESTAMP_DTYPE
 
@@ -48,7 +48,7 @@ def read_features(array: Path) -> Rows | None:
         StoreError: If a chunk is missing or its checksum is wrong.
         OSError: If a file can't be read.
     """
-    layout = _shards(json.loads((array / METADATA).read_bytes()))
+    layout = _shards(read_json(array / METADATA))
     if layout is None:
         return None
     rows = np.empty((layout.num_rows, layout.feature_dim), dtype=FEATURE_DTYPE)
@@ -56,7 +56,7 @@ def read_features(array: Path) -> Rows | None:
     with ExitStack() as files:
         cached = True
         for shard, start in enumerate(range(0, layout.num_rows, layout.shard_rows)):
-            file = files.enter_context(FileIO(array / "c" / str(shard) / "0"))
+            file = files.enter_context(_open(array / "c" / str(shard) / "0"))
             cached &= _is_cached(file)
             chunks += _chunks(file, layout, rows[start : start + layout.shard_rows])
         _read_chunks(chunks, layout, in_two=cached and len(chunks) > 1)
@@ -65,12 +65,12 @@ def read_features(array: Path) -> Rows | None:
 
 def read_timestamps(array: Path) -> Times | None:
     """Read the whole array `timestamps`: int64 (T,). Otherwise as `read_features`."""
-    metadata = json.loads((array / METADATA).read_bytes())
+    metadata = read_json(array / METADATA)
     shape = metadata.get("shape")
     if not _is_laid_out(metadata, "int64", shape, _CHECKED_BYTES):
         return None
     times = np.empty(shape, dtype=TIMESTAMP_DTYPE)
-    with FileIO(array / "c" / "0") as file:
+    with _open(array / "c" / "0") as file:
         _read_checked(file, 0, times)
     return times
 
@@ -139,6 +139,12 @@ def _chunks(file: FileIO, layout: _Shards, rows: Rows) -> Iterator[_Chunk]:
         if num_bytes != layout.chunk_bytes + _CHECKSUM_BYTES or offset + num_bytes > size:
             raise StoreError(f"{file.name}: chunk {chunk} is missing or misplaced")
         yield _Chunk(file=file, offset=offset, rows=rows[start : start + layout.chunk_rows])
+
+
+def _open(path: Path) -> FileIO:
+    if is_special(path):
+        raise StoreError(f"{path}: isn't a file but a pipe or a device")
+    return FileIO(path)
 
 
 def _is_cached(file: FileIO) -> bool:

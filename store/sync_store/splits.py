@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sync_store.bounded import read_text
 from sync_store.errors import DatasetError
 from sync_store.names import check_name
 
@@ -64,8 +65,8 @@ def read_lines(path: Path) -> list[str]:
         DatasetError: If it isn't UTF-8 text.
     """
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (UnicodeDecodeError, OSError) as error:
+        return [line.strip() for line in read_text(path).splitlines()]
+    except (ValueError, OSError) as error:
         raise DatasetError(f"{path}: can't be read as text ({error})") from None
 
 

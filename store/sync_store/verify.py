@@ -21,7 +21,7 @@ from sync_store.layout import (
     rows_per_shard,
     sha256_rows,
 )
-from sync_store.reader import FeatureStore, make_again
+from sync_store.reader import FeatureStore, make_again, open_array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,7 @@ def _check(store: FeatureStore, feature_set: str, view: str, recording: str) -> 
 
 def _open(path: Path, dtype: "np.dtype[Any]") -> "zarr.Array[Any]":
     try:
-        array = zarr.open_array(path, mode="r")
+        array = open_array(path)
     except Exception as error:
         raise StoreError(f"{path.name} can't be opened ({error})") from error
     if array.dtype != dtype:

@@ -129,8 +129,8 @@ class RecordingWriter:
 
     @property
     def next_row(self) -> int:
-        """The row that `append` expects next; after opening, the first row of the first missing shard."""
-        return len(self._digests) * self._shard_rows + self._buffered
+        """The row that `append` expects next; after opening, the first row of the first missing shard, or T."""
+        return min(len(self._digests) * self._shard_rows + self._buffered, self.num_rows)
 
     @property
     def shard_rows(self) -> int:
@@ -220,6 +220,7 @@ class RecordingWriter:
         return self._resume(existing) or (self._start(), [])
 
     def _start(self) -> zarr.Group:
+        self._claim.check()
         delete_recording(self._folder)
         ensure_group(self._folder.parent, {})
         group = zarr.create_group(self._folder)

@@ -1,21 +1,29 @@
 """Slurm and an S3 server for the tests that need real ones: `make test-services` starts them."""
 
 import fcntl
+import json
 import os
 import re
 import subprocess
+import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.request import Request, urlopen
 
+import numpy as np
 import obstore
 import pytest
 from obstore.store import S3Store
+
+from sync_demo.encode import COLOR, write_video
+from sync_store.layout import CLAIMS
 
 SCRIPTS = Path(__file__).parent
 
@@ -158,3 +166,67 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
     for listed in server.store.list():
         server.store.delete([entry["path"] for entry in listed])
     ask_for_bucket(server.store, "DELETE")
+
+
+class Labs:
+    """Projects of noise, and `sync-extract` in them."""
+
+    command = str(Path(sys.executable).with_name("sync-extract"))
+
+    def make(self, folder: Path, project: str, lengths: Sequence[int]) -> Path:
+        """A project of recordings r0, r1, … of one view, e4, with so many frames each."""
+        (folder / "sync.toml").write_text(project)
+        generator = np.random.default_rng(0)
+        for number, length in enumerate(lengths):
+            path = folder / "videos" / f"r{number}" / "e4.mp4"
+            path.parent.mkdir(parents=True)
+            pictures = generator.integers(0, 256, (length, 32, 32, 3), dtype=np.uint8)
+            write_video(path, iter(pictures), COLOR, Fraction(30), Fraction(0), (32, 32))
+        return folder
+
+    def environment(self) -> dict[str, str]:
+        """Without settings of the user's own."""
+        plain = {key: value for key, value in os.environ.items() if not key.startswith(("SYNC_", "HF_"))}
+        return {**plain, "OMP_NUM_THREADS": "1"}
+
+    def run(self, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """The command to its end."""
+        return subprocess.run(
+            [self.command, *arguments],
+            cwd=folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def start(self, folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+        """The command, which runs on."""
+        return subprocess.Popen(
+            [self.command, *arguments],
+            cwd=folder,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def store(self, folder: Path) -> dict[str, bytes]:
+        """All files of the store but the readers' caches."""
+        files = [path for path in (folder / "features.zarr").rglob("*") if path.is_file()]
+        return {
+            str(path.relative_to(folder)): path.read_bytes() for path in files if path.name != "index.json"
+        }
+
+    def claims(self, folder: Path) -> list[dict[str, Any]]:
+        """What the claims say that are held just now."""
+        found = []
+        for path in (folder / "features.zarr" / CLAIMS).rglob("[0-9]*"):
+            with suppress(OSError, ValueError):  # let go, or not written yet
+                found.append(json.loads(path.read_text()))
+        return found
+
+
+@pytest.fixture(scope="session")
+def labs() -> Labs:
+    return Labs()

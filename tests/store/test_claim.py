@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sync_store.claim import LEASE_SECONDS, Claim, holder
+from sync_store.claim import LEASE_SECONDS, Claim, holder, sweep
 from sync_store.errors import BusyError, CompleteError, LostClaimError
-from sync_store.layout import CLAIMS, FeatureSet
+from sync_store.layout import CLAIMS, METADATA, FeatureSet
 from sync_store.reader import FeatureStore
 from sync_store.verify import verify_store
 from sync_store.writer import RecordingWriter
@@ -87,7 +87,7 @@ def test_a_killed_holder_is_succeeded_at_once(tmp_path: Path) -> None:
     process = held_elsewhere(tmp_path)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    Claim(tmp_path, "small", "e4", "r").check()
+    Claim(tmp_path, "small", "e4", "r")
 
 
 def test_a_claim_that_is_let_go_leaves_nothing(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_claim_that_is_let_go_leaves_nothing(tmp_path: Path) -> None:
     claim.release()
     claim.release()
     assert list(tmp_path.iterdir()) == []
-    Claim(tmp_path, "small", "e4", "r").check()
+    Claim(tmp_path, "small", "e4", "r")
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,7 @@ def test_a_claim_that_is_let_go_leaves_nothing(tmp_path: Path) -> None:
 def test_a_holder_elsewhere_is_dead_once_its_lease_is_over(
     tmp_path: Path, age_seconds: float, is_free: bool
 ) -> None:
+    (tmp_path / METADATA).touch()
     claim = Claim(tmp_path, "small", "e4", "r")
     from_another_machine(claim_file(tmp_path), age_seconds=age_seconds)
     if is_free:
@@ -117,6 +118,7 @@ def test_a_holder_elsewhere_is_dead_once_its_lease_is_over(
 
 
 def test_of_many_processes_one_gets_each_recording(tmp_path: Path) -> None:
+    (tmp_path / METADATA).touch()
     stale = Claim(tmp_path, "small", "e4", "r7")
     (path,) = (tmp_path / CLAIMS / "small" / "e4" / "r7").iterdir()
     from_another_machine(path, age_seconds=2 * LEASE_SECONDS)
@@ -169,3 +171,17 @@ def test_overwriting_waits_for_the_claim_before_it_deletes(tmp_path: Path) -> No
         writer.append(ROWS * 3)
         writer.commit()
     np.testing.assert_array_equal(FeatureStore(tmp_path).read("small", "e4", "r").features, ROWS * 3)
+
+
+def test_what_dead_processes_left_is_swept_and_the_living_keep_theirs(tmp_path: Path) -> None:
+    (tmp_path / METADATA).touch()
+    living, dead = Claim(tmp_path, "small", "e4", "a"), Claim(tmp_path, "small", "e4", "r")
+    from_another_machine(claim_file(tmp_path), age_seconds=2 * LEASE_SECONDS)
+    sweep(tmp_path)
+    assert [path.name for path in (tmp_path / CLAIMS / "small" / "e4").iterdir()] == ["a"]
+    living.check()
+    with pytest.raises(LostClaimError):
+        dead.check()
+    (tmp_path / METADATA).unlink()
+    with pytest.raises(FileNotFoundError, match="has vanished"):
+        living.check()

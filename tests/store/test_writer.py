@@ -263,3 +263,16 @@ def test_a_full_disk_says_so_and_goes_on_after(tmp_path: Path, wide_set: Feature
         assert np.array_equal(FeatureStore(small / "s").read("wide", "v", "r").features, rows)
     finally:
         subprocess.run(["umount", small], check=True)
+
+
+def test_a_kill_before_the_commit_leaves_nothing_to_do_but_that(
+    tmp_path: Path, wide_set: FeatureSet, make_rows: Any
+) -> None:
+    rows, times = make_rows(700, wide_set.feature_dim), np.arange(700)  # the last shard is a short one
+    with RecordingWriter(tmp_path / "s", wide_set, "v", "r", timestamps=times, provenance={}) as writer:
+        writer.append(rows)
+        writer._write_shard()
+    with RecordingWriter(tmp_path / "s", wide_set, "v", "r", timestamps=times, provenance={}) as again:
+        assert again.next_row == again.num_rows == 700
+        again.commit()
+    assert np.array_equal(FeatureStore(tmp_path / "s").read("wide", "v", "r").features, rows)

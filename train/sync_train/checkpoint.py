@@ -1,7 +1,6 @@
 """Models on disk: our own as config.json and model.safetensors, and the field's published C2F-TCN checkpoints."""
 
 import hashlib
-import json
 import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save
 
 from sync_store.atomic import write_atomic, write_json
+from sync_store.bounded import is_special, read_json
 from sync_store.config import from_table
 from sync_store.errors import TrainingError
 from sync_store.exported import WEIGHTS
@@ -63,7 +63,7 @@ def load_segmenter(folder: Path) -> tuple[Segmenter, SegmenterInfo]:
         TrainingError: If the folder holds no model, or its two files don't fit each other.
     """
     try:
-        table = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        table = read_json(folder / CONFIG)
     except FileNotFoundError:
         raise TrainingError(f"{folder}: holds no model ({CONFIG} is missing)") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -95,6 +95,8 @@ def load_weights(path: Path, module: torch.nn.Module) -> None:
         TrainingError: If the file is missing, damaged, or doesn't have just the module's weights.
     """
     try:
+        if is_special(path):
+            raise OSError("it isn't a file but a pipe or a device")
         module.load_state_dict(load_file(path))
     except (OSError, safetensors.SafetensorError, RuntimeError) as error:
         raise TrainingError(
@@ -136,6 +138,8 @@ def load_published_c2f(path: Path | str) -> C2FTCN:
 
 def _read_published(path: Path) -> dict[str, Any]:
     try:
+        if is_special(path):
+            raise ValueError("it isn't a file but a pipe or a device")
         if path.suffix == ".safetensors":
             return dict(load_file(path))
         content = torch.load(path, map_location="cpu", weights_only=True)

@@ -1,11 +1,11 @@
 """A method's finished model in a run folder: its weights, what it predicted, and the features that it reads."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sync_store.bounded import read_json
 from sync_store.config import from_table
 from sync_store.errors import FingerprintError, IncompleteError, TrainingError
 from sync_store.exported import WEIGHTS
@@ -196,7 +196,7 @@ def _tested(seed_folder: Path, method: str) -> list[PredictionSet]:
 
 def _read_table(path: Path) -> dict[str, Any]:
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = read_json(path)
     except FileNotFoundError:
         raise TrainingError(f"{path}: is missing; train anew with --overwrite") from None
     except (ValueError, RecursionError) as error:

@@ -46,18 +46,35 @@ def find_items(
     ledger: Ledger,
     *,
     retries: int,
+    named: bool,
 ) -> list[Item]:
-    """Everything that has a video, isn't complete and hasn't failed too often."""
+    """Everything that has a video, isn't complete and hasn't failed too often.
+
+    Args:
+        project: Where.
+        dataset: Where the videos are.
+        feature_set: Name in the store.
+        views: Views.
+        recordings: Of each view.
+        ledger: What failed how often.
+        retries: A recording may fail once more than that.
+        named: Whether the user named the recordings: then failures don't count, and each must have a video.
+
+    Raises:
+        NoVideoError: If a named recording has none.
+    """
     items = []
     for view in views:
         for recording in recordings:
             if is_complete(project, feature_set, view, recording):
                 continue
-            if len(ledger.failures(view, recording)) > retries:
+            if not named and len(ledger.failures(view, recording)) > retries:
                 continue
             try:
                 rows = estimate_rows(dataset.video(recording, view).path, dataset.label_rate)
             except NoVideoError:
+                if named:
+                    raise
                 continue
             except (SyncError, OSError):  # the job says what is wrong with it, and records it
                 rows = 0

@@ -1,5 +1,6 @@
 """Settings of a cluster: section [extract.cluster] of sync.toml, overridden by options."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,14 +18,19 @@ class ClusterConfig:
     processes: int | None = None
     """Of "local"; by default one a GPU."""
     partition: str | None = None
+    """Slurm's; by default its own."""
     account: str | None = None
+    """Whose time is spent."""
     qos: str | None = None
+    """Quality of service."""
     gres: str | None = None
     """Such as "gpu:a100:1"; without it `gpus` is asked for."""
     gpus: int = 1
     """A job; 0 for jobs on processors."""
     cpus: int = 8
+    """Processors a job."""
     memory_gb: int = 32
+    """Memory a job, GB."""
     hours: float = 24.0
     """Time limit of a job. One that reaches it is requeued and goes on."""
     throttle: int = 256
@@ -42,8 +48,8 @@ class ClusterConfig:
 
     def __post_init__(self) -> None:
         for name in ("cpus", "memory_gb", "hours", "throttle", "bin_hours", "rows_per_second"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"cluster.{name} must be above 0, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"cluster.{name} must be a number above 0, got {getattr(self, name)}")
         for name in ("gpus", "retries"):
             if getattr(self, name) < 0:
                 raise ValueError(f"cluster.{name} must be 0 or more, got {getattr(self, name)}")

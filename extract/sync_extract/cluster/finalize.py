@@ -7,6 +7,7 @@ from typing import Any
 from sync_extract.cluster.status import read_status
 from sync_extract.config import ExtractConfig
 from sync_store.atomic import write_json
+from sync_store.claim import sweep
 from sync_store.console import set_up_logging
 from sync_store.project import load_project
 from sync_store.reader import FeatureStore
@@ -28,6 +29,7 @@ class FinalizeTask:
         set_up_logging()
         project = load_project(self.project)
         if project.store_path.exists():
+            sweep(project.store_path)
             store = FeatureStore(project.store_path)
             for view in self.views:
                 store.entries(self.config.name, view)

@@ -44,8 +44,8 @@ class Ledger:
     def begin(self, view: str, recording: str, attempt: Attempt) -> None:
         """Record that an attempt begins.
 
-        One before it that ended without a word, as when its process was killed, has failed if it added no rows: a
-        job that is preempted again and again still comes to an end, and a video that crashes the reader, too.
+        One of another job before it that ended without a word, as when its process was killed, has failed if it added
+        no rows: a video that crashes the reader is passed over some day. A job that Slurm requeues keeps its number.
         """
         failures, running = self._read(view, recording)
         if running is not None and attempt.first_row <= running.first_row and attempt.job != running.job:
@@ -59,6 +59,11 @@ class Ledger:
         failures, _ = self._read(view, recording)
         self._write(view, recording, [*failures, attempt], None)
 
+    def interrupt(self, view: str, recording: str) -> None:
+        """Record that an attempt was stopped from outside, which is no failure."""
+        failures, _ = self._read(view, recording)
+        self._write(view, recording, failures, None)
+
     def finish(self, view: str, recording: str) -> None:
         """Forget a recording's attempts: it is done."""
         self._path(view, recording).unlink(missing_ok=True)
@@ -69,12 +74,18 @@ class Ledger:
 
     def failed_jobs(self) -> list[Attempt]:
         """Jobs that couldn't work at all, since the last were handed in."""
-        return [Attempt(**json.loads(path.read_bytes())) for path in sorted(self._jobs.glob("*.json"))]
+        return [self._job(path) for path in sorted(self._jobs.glob("*.json"))]
 
     def forget_jobs(self) -> None:
         """Begin anew with jobs that failed."""
         for path in self._jobs.glob("*.json"):
             path.unlink(missing_ok=True)
+
+    def _job(self, path: Path) -> Attempt:
+        try:
+            return Attempt(**json.loads(path.read_bytes()))
+        except (ValueError, TypeError) as error:
+            raise SyncError(f"{path}: isn't the record of a job ({error}). Delete it") from None
 
     def _path(self, view: str, recording: str) -> Path:
         check_name("view", view, SyncError)

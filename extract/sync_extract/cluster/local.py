@@ -5,19 +5,16 @@ import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
 
-from sync_extract.cluster.task import BinTask
+from sync_extract.cluster.task import JOB, LOG, BinTask
 from sync_store.console import SyncCommand
 
 POLL_SECONDS = 0.5
 """From a look at processes to the next."""
-
-JOB, LOG = "SYNC_JOB", "SYNC_JOB_LOG"
-"""Environment of a process: what it is called in records, and where it writes what it says."""
 
 
 @click.command(cls=SyncCommand)
@@ -28,14 +25,14 @@ def main() -> None:
 
 
 def run(
-    tasks: Sequence[BinTask], folder: Path, *, gpus: Sequence[int], on_change: Callable[[], None]
+    tasks: Mapping[str, BinTask], folder: Path, *, gpus: Sequence[str], on_change: Callable[[], None]
 ) -> list[str]:
     """Carry out tasks at the same time, and wait.
 
     Args:
-        tasks: One a process.
+        tasks: One a process, by what it is called.
         folder: For logs.
-        gpus: Of this machine; each process sees one of them.
+        gpus: Of this machine, as CUDA_VISIBLE_DEVICES names them; each process sees one of them.
         on_change: Called now and then while they work.
 
     Returns:
@@ -44,13 +41,13 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     processes: list[tuple[subprocess.Popen[bytes], Path]] = []
     try:
-        for number, task in enumerate(tasks):
-            log = folder / f"{os.getpid()}_{number}.log"
-            gpu = {"CUDA_VISIBLE_DEVICES": str(gpus[number % len(gpus)])} if gpus else {}
+        for number, (name, task) in enumerate(tasks.items()):
+            log = folder / f"{name}.log"
+            gpu = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
             with log.open("wb") as said:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "sync_extract.cluster.local"],
-                    env={**os.environ, JOB: f"{os.getpid()}_{number}", LOG: str(log), **gpu},
+                    env={**os.environ, JOB: name, LOG: str(log), **gpu},
                     stdin=subprocess.PIPE,
                     stdout=said,
                     stderr=said,

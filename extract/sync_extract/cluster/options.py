@@ -33,6 +33,12 @@ _OPTIONS = (
     ),
 )
 
+_NEEDS = {
+    "cluster_processes": "local",
+    **{f"cluster_{name}": "slurm" for name in ("partition", "account", "gres", "throttle")},
+}
+"""Options that one kind alone has."""
+
 
 def cluster_options(function: Function) -> Function:
     """Add the options, whose parameters begin with `cluster_`."""
@@ -48,4 +54,11 @@ def with_options(config: ClusterConfig, given: dict[str, Any]) -> ClusterConfig:
         ValueError: If a value can't be used.
     """
     names = [name for name in given if name.startswith("cluster_")]
-    return replace(config, **{name.removeprefix("cluster_"): given.pop(name) for name in names})
+    chosen = replace(config, **{name.removeprefix("cluster_"): given.pop(name) for name in names})
+    for option in names:
+        needed = _NEEDS.get(option)
+        if needed is not None and chosen.kind != needed:
+            raise ValueError(
+                f"--{option.removeprefix('cluster_')} is for --cluster {needed}, which isn't chosen"
+            )
+    return chosen

@@ -1,5 +1,6 @@
 """`sync-extract` by jobs: what is left is packed and handed out."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,19 +9,31 @@ import click
 from sync_extract.cluster.bins import Item, find_items, is_complete
 from sync_extract.cluster.config import Kind
 from sync_extract.cluster.ledger import Ledger
-from sync_extract.cluster.status import read_status
+from sync_extract.cluster.status import STATES, Status, read_status
 from sync_extract.cluster.submit import run_locally, submit_to_slurm
 from sync_extract.config import ExtractConfig
 from sync_extract.plan import choose_recordings
 from sync_store.console import EXIT_FAILURE, EXIT_SOME_FAILED, print_json
 from sync_store.datasets import open_dataset
+from sync_store.errors import SyncError
 from sync_store.project import Project
 
 
-def choose_kind(config: ExtractConfig) -> Kind:
-    """How to work: "auto" is resolved."""
+def choose_kind(config: ExtractConfig, *, overwrite: bool) -> Kind:
+    """How to work: "auto" is resolved; only one process overwrites.
+
+    Raises:
+        SyncError: If processes of this machine are asked for, and one GPU for them all.
+    """
+    if config.cluster.kind == "local" and config.device.startswith("cuda:"):
+        raise SyncError(
+            f"--cluster local gives each process a GPU of its own, but device is {config.device!r}: name cuda, "
+            "or the GPUs in CUDA_VISIBLE_DEVICES"
+        )
     if config.cluster.kind != "auto":
         return config.cluster.kind
+    if overwrite:
+        return "none"
     return "local" if config.device in ("auto", "cuda") and len(_gpus()) > 1 else "none"
 
 
@@ -57,17 +70,27 @@ def extract_by_jobs(
     asked = choose_recordings(dataset, list(recordings) or None)
     folder = config.cluster.folder_for(project.folder, config.name)
     ledger = Ledger(folder)
-    if recordings and not dry_run:
-        for view in views:
-            for recording in asked:
-                ledger.finish(view, recording)
-    items = find_items(project, dataset, config.name, views, asked, ledger, retries=config.cluster.retries)
+    items = find_items(
+        project,
+        dataset,
+        config.name,
+        views,
+        asked,
+        ledger,
+        retries=config.cluster.retries,
+        named=bool(recordings),
+    )
+    if not dry_run:
+        ledger.forget_jobs()
+        for item in items if recordings else ():
+            ledger.finish(item.view, item.recording)
     report: dict[str, Any] = {"feature_set": config.name, "cluster": kind, "to_do": [i.name for i in items]}
     status = 0
-    if dry_run or not items:
+    if dry_run:
         said = f"{config.name}: {len(items)} to extract"
-    elif kind == "slurm":
-        ledger.forget_jobs()
+        for item in () if as_json else items:
+            click.echo(f"{item.name}: about {item.rows} rows")
+    elif items and kind == "slurm":
         submission = submit_to_slurm(project, config, items, views, folder)
         report |= {"jobs": [job.job_id for job in submission.jobs], "finalize": submission.finalize}
         said = (
@@ -76,33 +99,35 @@ def extract_by_jobs(
             "See how far they are with: sync-extract status"
         )
     else:
-        ledger.forget_jobs()
-        logs = run_locally(
-            project,
-            config,
-            items,
-            views,
-            folder,
-            gpus=_gpus(),
-            on_change=_Said(project, config, items, quiet),
-        )
+        logs = []
+        if items:
+            said_so_far = _Said(project, config, items, quiet)
+            logs = run_locally(project, config, items, views, folder, gpus=_gpus(), on_change=said_so_far)
         found = read_status(project, config, views, folder, asked)
-        counts = {state: found.count(state) for state in ("done", "waiting", "failed")}
+        _tell(found, logs)
+        counts: dict[str, int] = {state: found.count(state) for state in STATES}
         report |= {**counts, "failed_processes": logs, "status": found.as_json()}
-        said = f"{config.name}: " + ", ".join(f"{number} {state}" for state, number in counts.items())
-        for one in found.recordings:
-            if one.state != "done" and one.error:
-                click.echo(f"failed: {one.view}/{one.recording}: {one.error}", err=True)
-        for job in found.failed_jobs:
-            click.echo(f"error: {job.error} (log: {job.log})", err=True)
-        for log in set(logs) - {job.log for job in found.failed_jobs}:
-            click.echo(f"a process ended before its work was done (log: {log})", err=True)
-        if counts["failed"] or counts["waiting"] or logs:
-            status = EXIT_SOME_FAILED if counts["done"] else EXIT_FAILURE
+        said = f"{config.name}: {len(items)} to extract; " + ", ".join(
+            f"{number} {state}" for state, number in counts.items()
+        )
+        if any(one.state != "done" or one.error for one in found.recordings):
+            status = EXIT_FAILURE if logs and not counts["done"] else EXIT_SOME_FAILED
     if as_json:
         print_json(report)
     click.echo(said, err=True)
     return status
+
+
+def _tell(found: Status, logs: Sequence[str]) -> None:
+    """What failed, or is only a part, a line each."""
+    for one in found.recordings:
+        if one.error:
+            outcome = "incomplete" if one.state == "done" else "failed"
+            click.echo(f"{outcome}: {one.view}/{one.recording}: {one.error}", err=True)
+    for job in found.failed_jobs:
+        click.echo(f"error: {job.error} (log: {job.log})", err=True)
+    for log in set(logs) - {job.log for job in found.failed_jobs}:
+        click.echo(f"a process ended before its work was done (log: {log})", err=True)
 
 
 class _Said:
@@ -121,8 +146,12 @@ class _Said:
                 click.echo(f"[{self._total - len(self._open)}/{self._total}] {item.name}", err=True)
 
 
-def _gpus() -> list[int]:
-    """Numbers of this machine's GPUs that this process may use."""
+def _gpus() -> list[str]:
+    """This machine's GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     import torch
 
-    return list(range(torch.cuda.device_count()))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    named = [name.strip() for name in visible if name.strip()]
+    return (named or [str(number) for number in range(torch.cuda.device_count())])[
+        : torch.cuda.device_count()
+    ]

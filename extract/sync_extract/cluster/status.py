@@ -19,6 +19,9 @@ from sync_store.project import Project
 State = Literal["done", "running", "waiting", "failed"]
 STATES: tuple[State, ...] = ("done", "running", "waiting", "failed")
 
+MAX_SECONDS = 10 * 365 * 86_400.0
+"""An end that is further away isn't told."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingStatus:
@@ -31,7 +34,7 @@ class RecordingStatus:
     attempts: int = 0
     """Failed ones."""
     error: str = ""
-    """Of the last."""
+    """Of the last; of one that is done, what is missing of it."""
     log: str = ""
     """Of the last failed attempt's job."""
     job: str = ""
@@ -54,6 +57,12 @@ class Status:
     def count(self, state: State) -> int:
         """How many are in a state."""
         return Counter(recording.state for recording in self.recordings)[state]
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a recording is passed over, or jobs couldn't work at all and something is left to do."""
+        is_done = all(recording.state == "done" for recording in self.recordings)
+        return self.count("failed") > 0 or (not is_done and len(self.failed_jobs) > 0)
 
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -106,8 +115,6 @@ def read_status(
 def _look(
     project: Project, config: ExtractConfig, ledger: Ledger, view: str, recording: str
 ) -> RecordingStatus:
-    if is_complete(project, config.name, view, recording):
-        return RecordingStatus(view=view, recording=recording, state="done")
     failures = ledger.failures(view, recording)
     last = failures[-1] if failures else None
     told: dict[str, Any] = {}
@@ -119,6 +126,8 @@ def _look(
             "job": last.job,
             "host": last.host,
         }
+    if is_complete(project, config.name, view, recording):
+        return RecordingStatus(view=view, recording=recording, state="done", **told)
     if writer := holder(project.store_path, config.name, view, recording):
         told |= {"job": writer.get("job", ""), "host": writer.get("host", "")}
         return RecordingStatus(view=view, recording=recording, state="running", **told)
@@ -150,4 +159,5 @@ def _end(submission: Path, found: Sequence[RecordingStatus]) -> datetime | None:
     if not left or not done:
         return None
     elapsed = datetime.now(UTC) - submitted
-    return datetime.now(UTC) + timedelta(seconds=elapsed.total_seconds() * left / done)
+    seconds = elapsed.total_seconds() * left / done
+    return datetime.now(UTC) + timedelta(seconds=seconds) if seconds < MAX_SECONDS else None

@@ -1,6 +1,6 @@
 """Hands bins to Slurm, or to processes of this machine, and waits for the latter."""
 
-import os
+import math
 import re
 import shutil
 import subprocess
@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from sync_extract.cluster import local
 from sync_extract.cluster.bins import Item, num_bins, pack
@@ -35,7 +36,7 @@ class Submission:
     jobs: Sequence[Any]
     """submitit's, one a bin."""
     finalize: str
-    """Number of the job that ends the work; empty where the command does so itself."""
+    """Number of the job that ends the work."""
 
 
 def submit_to_slurm(
@@ -63,29 +64,40 @@ def submit_to_slurm(
     }
     executor.update_parameters(
         job_name="sync-extract",
-        time=round(cluster.hours * 60),
+        time=math.ceil(cluster.hours * 60),
         cpus_per_task=cluster.cpus,
+        srun_args=[f"--cpus-per-task={cluster.cpus}"],  # since Slurm 22.05 a step doesn't inherit it
         mem=f"{cluster.memory_gb}GB",
         array_parallelism=cluster.throttle,
         additional_parameters={"requeue": True},
         **{name: value for name, value in asked.items() if value is not None},
     )
     tasks = _tasks(project, config, bins, folder)
-    try:
-        jobs = executor.submit_array(tasks)
-        finalize = submitit.SlurmExecutor(folder / "jobs")
-        finalize.update_parameters(
-            job_name="sync-extract-finalize",
-            time=FINALIZE_MINUTES,
-            dependency=f"afterany:{jobs[0].job_id.partition('_')[0]}",
-            **{name: asked[name] for name in ("partition", "account", "qos", "setup") if asked[name]},
-        )
-        last = finalize.submit(_finalize(project, config, views, folder))
-    except (submitit.core.utils.FailedJobError, subprocess.CalledProcessError) as error:
-        reason = str(getattr(error, "stderr", "") or error).strip()
-        raise SyncError(f"Slurm refuses the jobs: {reason}. Check [extract.cluster]") from None
+    jobs = _submitted("the jobs", lambda: executor.submit_array(tasks))
     _record(folder, "slurm", [job.job_id for job in jobs], bins)
+    array = jobs[0].job_id.partition("_")[0]
+    finalize = submitit.SlurmExecutor(folder / "jobs")
+    finalize.update_parameters(
+        job_name="sync-extract-finalize",
+        time=FINALIZE_MINUTES,
+        dependency=f"afterany:{array}",
+        **{name: asked[name] for name in ("partition", "account", "qos", "setup") if asked[name]},
+    )
+    task = _finalize(project, config, views, folder)
+    last = _submitted(
+        f"the job that ends the work of {array}, which is handed in", lambda: finalize.submit(task)
+    )
     return Submission(jobs=jobs, finalize=last.job_id)
+
+
+def _submitted(what: str, submit: Callable[[], Any]) -> Any:
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    try:
+        return submit()
+    except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
+        reason = str(getattr(error, "stderr", "") or error).strip()
+        raise SyncError(f"Slurm refuses {what}: {reason}. Check [extract.cluster]") from None
 
 
 def run_locally(
@@ -95,7 +107,7 @@ def run_locally(
     views: Sequence[str],
     folder: Path,
     *,
-    gpus: Sequence[int],
+    gpus: Sequence[str],
     on_change: Callable[[], None],
 ) -> list[str]:
     """Extract in processes of this machine, one bin each, and wait; arguments and result as for `local.run`.
@@ -110,8 +122,11 @@ def run_locally(
         on_change: Called now and then.
     """
     bins = pack(items, min(config.cluster.processes or max(1, len(gpus)), len(items)))
-    _record(folder, "local", [f"{os.getpid()}_{number}" for number in range(len(bins))], bins)
-    logs = local.run(_tasks(project, config, bins, folder), folder / "jobs", gpus=gpus, on_change=on_change)
+    name = uuid4().hex[:8]
+    names = [f"local-{name}_{number}" for number in range(len(bins))]
+    _record(folder, "local", names, bins)
+    tasks = dict(zip(names, _tasks(project, config, bins, folder), strict=True))
+    logs = local.run(tasks, folder / "jobs", gpus=gpus, on_change=on_change)
     _finalize(project, config, views, folder)()
     return logs
 

@@ -13,14 +13,19 @@ import click
 from sync_extract.cluster.bins import Item, by_view
 from sync_extract.cluster.ledger import Attempt, Ledger, now
 from sync_extract.config import ExtractConfig
+from sync_extract.pipeline import Watcher
 from sync_extract.plan import Failure, Job
 from sync_extract.progress import show_progress
 from sync_extract.work import Work
 from sync_store.claim import LEASE_SECONDS
 from sync_store.console import set_up_logging
-from sync_store.errors import SyncError
 from sync_store.memory import keep_freed_memory
 from sync_store.project import load_project
+
+JOB, LOG = "SYNC_JOB", "SYNC_JOB_LOG"
+"""Environment of a process of this machine: what it is called in records, and where it writes what it says."""
+
+Items = tuple[Item, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +38,7 @@ class BinTask:
     project: Path
     """sync.toml."""
     config: ExtractConfig
-    items: tuple[Item, ...]
+    items: Items
     folder: Path
     """Of the cluster's logs and records."""
 
@@ -41,18 +46,16 @@ class BinTask:
         """Extract; returns counts.
 
         Raises:
-            SyncError: If backbone or store can't be used at all.
+            Exception: Whatever ends the job as a whole; it is recorded.
         """
         set_up_logging()
         keep_freed_memory()
         ledger = Ledger(self.folder)
         try:
             work = Work.prepare(load_project(self.project), self.config)
-            left = self._pass(work, ledger, self.items)
-            for _ in range(self.config.cluster.retries):
-                left = self._pass(work, ledger, left)
-        except (SyncError, OSError) as error:
-            ledger.job_failed(_attempt(str(error)))
+            left = self._extract(work, ledger)
+        except Exception as error:
+            ledger.job_failed(_attempt(str(error) or type(error).__name__))
             raise
         return {"recordings": len(self.items), "left": [item.name for item in left]}
 
@@ -62,22 +65,43 @@ class BinTask:
 
         return submitit.helpers.DelayedSubmission(self)
 
-    def _pass(self, work: Work, ledger: Ledger, items: tuple[Item, ...]) -> tuple[Item, ...]:
-        """Extract what isn't done; what is to be tried again."""
+    def _extract(self, work: Work, ledger: Ledger) -> Items:
+        """Extract the bin, and what fails again; returns what other processes hold."""
+        to_do, left = self.items, Items()
+        for _ in range(1 + self.config.cluster.retries):
+            to_do, held = self._pass(work, ledger, to_do)
+            left += held
+        if left:
+            time.sleep(LEASE_SECONDS)  # whoever holds them may be dead, and then lets go
+            _, left = self._pass(work, ledger, left)
+        return left
+
+    def _pass(self, work: Work, ledger: Ledger, items: Items) -> tuple[Items, Items]:
+        """Extract what isn't done; returns what failed and may be tried again, and what others hold."""
         allowed = 1 + self.config.cluster.retries
-        items = tuple(item for item in items if len(ledger.failures(item.view, item.recording)) < allowed)
         if not items:
-            return ()
+            return Items(), Items()
         plan = work.plan(by_view(items))
         for failure in plan.failures:
             click.echo(str(failure), err=True)
             ledger.fail(failure.view, failure.recording, _attempt(failure.message))
         with show_progress(plan.to_do, quiet=False) as shown:
-            failures = work.carry_out(plan, Recorder(ledger, shown))
-        again = {(f.view, f.recording) for f in [*plan.failures, *failures] if not f.kept}
-        if any(failure.left for failure in failures):
-            time.sleep(LEASE_SECONDS)  # whoever holds it may be dead, and then lets go
-        return tuple(item for item in items if (item.view, item.recording) in again)
+            recorder = Recorder(ledger, shown)
+            try:
+                failures = work.carry_out(plan, recorder)
+            except (KeyboardInterrupt, SystemExit):
+                recorder.interrupted()
+                raise
+        failed = {(f.view, f.recording): f.left for f in [*plan.failures, *failures] if not f.kept}
+        of = [
+            (item, failed[item.view, item.recording])
+            for item in items
+            if (item.view, item.recording) in failed
+        ]
+        return (
+            tuple(i for i, left in of if not left and len(ledger.failures(i.view, i.recording)) < allowed),
+            tuple(i for i, left in of if left),
+        )
 
 
 @dataclass
@@ -85,12 +109,17 @@ class Recorder:
     """A `Watcher` that keeps the ledger, and hands on what it is told."""
 
     ledger: Ledger
-    shown: Any
-    _began: dict[str, Attempt] = field(default_factory=dict)
+    shown: Watcher
+    _began: dict[Job, Attempt] = field(default_factory=dict)
+
+    def interrupted(self) -> None:
+        """What runs is stopped from outside."""
+        for job in self._began:
+            self.ledger.interrupt(job.source.view, job.source.recording)
 
     def started(self, job: Job, done_rows: int, num_rows: int) -> None:
         """See `Watcher`."""
-        self._began[job.name] = attempt = _attempt(first_row=done_rows)
+        self._began[job] = attempt = _attempt(first_row=done_rows)
         self.ledger.begin(job.source.view, job.source.recording, attempt)
         self.shown.started(job, done_rows, num_rows)
 
@@ -100,8 +129,8 @@ class Recorder:
 
     def finished(self, job: Job, failure: Failure | None) -> None:
         """See `Watcher`."""
-        began = self._began.pop(job.name, None)
-        if failure is None or failure.kept:
+        began = self._began.pop(job, None)
+        if failure is None:
             self.ledger.finish(job.source.view, job.source.recording)
         elif not failure.left:
             attempt = _attempt(failure.message, began=began.began if began else None)
@@ -119,7 +148,7 @@ def _attempt(error: str = "", *, first_row: int = 0, began: str | None = None) -
 def _job(environment: Mapping[str, str]) -> tuple[str, str]:
     """Number of the job that this process is, and its log file."""
     if "SUBMITIT_EXECUTOR" not in environment:
-        return environment.get("SYNC_JOB", ""), environment.get("SYNC_JOB_LOG", "")
+        return environment.get(JOB, ""), environment.get(LOG, "")
     import submitit
 
     job = submitit.JobEnvironment()

@@ -30,7 +30,7 @@ def status(
     project = load_project(ctx.obj)
     chosen = {"feature_set": feature_set, "backbone": backbone}
     config = read_config(project, {name: value for name, value in chosen.items() if value is not None})
-    asked = list(views or config.views or project.views)
+    asked = list(dict.fromkeys(views or config.views or project.views))
     for view in asked:
         project.view(view)
     found = read_status(project, config, asked, config.cluster.folder_for(project.folder, config.name))
@@ -38,12 +38,13 @@ def status(
         print_json(found.as_json())
     else:
         _print(found)
-    if found.count("failed") or found.failed_jobs:
+    if found.has_failed:
         ctx.exit(EXIT_SOME_FAILED)
 
 
 def _print(found: "Status") -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from sync_extract.cluster.status import STATES
@@ -57,17 +58,11 @@ def _print(found: "Status") -> None:
     shown = [one for one in found.recordings if one.state == "running" or one.attempts]
     if not shown:
         return
-    table = Table("view", "recording", "state", "failed attempts", "job", "host", "last error", "log")
+    table = Table(box=None, pad_edge=False)
+    for name in ("recording", "state", "failed", "job", "host", "last error", "log"):
+        table.add_column(name, overflow="fold")
     for one in shown:
-        cells = (
-            one.view,
-            one.recording,
-            one.state,
-            str(one.attempts or ""),
-            one.job,
-            one.host,
-            one.error,
-            one.log,
-        )
-        table.add_row(*cells)
+        name = f"{one.view}/{one.recording}"
+        cells = (name, one.state, str(one.attempts or ""), one.job, one.host, one.error, one.log)
+        table.add_row(*map(escape, cells))
     Console().print(table)

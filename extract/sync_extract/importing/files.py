@@ -9,6 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from sync_extract.importing.source import BLOCK_ROWS
+from sync_store.bounded import is_special
 from sync_store.errors import DatasetError
 from sync_store.provenance import file_digest
 
@@ -37,6 +38,12 @@ def blocks_of(values: npt.NDArray[Any], start: int) -> Iterator[npt.NDArray[Any]
     native = values.dtype.newbyteorder("=")
     for first in range(start, len(values), BLOCK_ROWS):
         yield values[first : first + BLOCK_ROWS].astype(native, order="C", copy=True)
+
+
+def check_is_file(path: Path) -> None:
+    """Raise `DatasetError` if it is a pipe or a device, at which a reader might wait for ever."""
+    if is_special(path):
+        raise DatasetError(f"{path}: isn't a file but a pipe or a device")
 
 
 def unreadable(path: Path, error: OSError) -> DatasetError:

@@ -18,7 +18,7 @@ import lmdb
 import numpy as np
 import numpy.typing as npt
 
-from sync_extract.importing.files import unreadable
+from sync_extract.importing.files import check_is_file, unreadable
 from sync_extract.importing.source import BLOCK_ROWS, Int64s
 from sync_store.errors import DatasetError
 from sync_store.names import check_name
@@ -129,7 +129,8 @@ def key_of(prefix: bytes, number: int) -> bytes:
 
 def as_text(key: bytes) -> str:
     """A key or a part of it, for a message."""
-    return key.decode("utf-8", "backslashreplace")[:200]
+    text = key.decode("utf-8", "backslashreplace")[:200]
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def _jump(file: Path, cursor: "lmdb.Cursor") -> list[Track]:
@@ -215,6 +216,7 @@ def _bad_key(file: Path, key: bytes) -> DatasetError:
 @contextmanager
 def _open(file: Path) -> "Iterator[lmdb.Environment]":
     """Open a file for reading alone: nothing is written beside it, not even a lock."""
+    check_is_file(file)
     try:
         file.open("rb").close()  # of what the system won't open, LMDB only says that it isn't LMDB's
         with lmdb.open(str(file), subdir=False, readonly=True, lock=False) as environment:

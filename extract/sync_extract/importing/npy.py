@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sync_extract.importing.files import blocks_of, describe_file, unreadable
+from sync_extract.importing.files import blocks_of, check_is_file, describe_file, unreadable
 from sync_extract.importing.source import (
     Item,
     Rows,
@@ -223,6 +223,7 @@ def _length_note(item: Item, dataset: Dataset, fps: Fraction) -> str | None:
 
 def _map(file: Path) -> npt.NDArray[Any]:
     """The array, mapped into memory; nothing pickled in it is loaded."""
+    check_is_file(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from sync_extract.clips import Clips
-from sync_extract.importing.files import blocks_of, describe_file, unreadable
+from sync_extract.importing.files import blocks_of, check_is_file, describe_file, unreadable
 from sync_extract.importing.source import Int64s, Item, Rows, Source, check_seconds, frame_times, offset_of
 from sync_store.datasets import Dataset
 from sync_store.datasets.egoexo4d import EgoExo4DDataset
@@ -99,6 +99,7 @@ def read_rows(path: Path) -> torch.Tensor:
     Raises:
         DatasetError: If it isn't a tensor of that form.
     """
+    check_is_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, for developers, on files that are refused anyway

@@ -1,0 +1,62 @@
+"""Small files, of text or JSON, read whole: but no pipe, no device, and nothing that is far too large for one."""
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+MAX_BYTES = 64 << 20
+"""A day of frame labels at 30 a second, or the index of some hundred thousand recordings."""
+
+
+def read_small(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """Read a whole file.
+
+    Raises:
+        OSError: If the system can't read it.
+        ValueError: If it is a pipe or a device, or larger than `max_bytes`.
+    """
+    with open(path, "rb", opener=_open_at_once) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it isn't a file but a pipe or a device")
+        if status.st_size > max_bytes:
+            raise ValueError(f"it has {status.st_size} bytes, more than {max_bytes}")
+        return file.read(max_bytes)
+
+
+def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
+    """Read a file of UTF-8, whose lines may end in any system's way, as `read_small` does.
+
+    Raises:
+        OSError: If the system can't read it.
+        ValueError: If it isn't UTF-8, not a file, or too large.
+    """
+    text = read_small(path, max_bytes).decode("utf-8-sig")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a file of JSON.
+
+    Raises:
+        OSError: If the system can't read it.
+        ValueError: If it isn't JSON, or holds half a character, which could neither be printed nor written.
+        RecursionError: If it is nested too deeply.
+    """
+    content = read_small(path)
+    value = json.loads(content)
+    if b"\\u" in content:
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def is_special(path: Path) -> bool:
+    """Whether it is a pipe, a socket or a device, at which a reader might wait for ever."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for the other end of a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
