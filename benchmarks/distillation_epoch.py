@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import torch
 
-from benchmarks.measure import arguments, ratio, time_in_turn, write_result
+from benchmarks.measure import Timing, arguments, ratio, time_in_turn, write_result
 from benchmarks.teacher.assembly101 import NUM_CLASSES, SEED, WINDOWING, lengths, make_model, make_recordings
 from sync_store.memory import keep_freed_memory
 from sync_train.batches import Windowing
@@ -33,7 +33,7 @@ def main() -> None:
     num_pairs = {"adapter": 2, "TAS distillation": 2} if options.smoke else NUM_PAIRS
     windowing = replace(WINDOWING, max_chunks=64) if options.smoke else WINDOWING
     padded = replace(windowing, pad_to=max(windowing.max_chunks, 384))
-    timings = {}
+    timings: dict[str, Timing] = {}
     num_rows = {}
     for name, make in {"TAS distillation": tas_task, "adapter": adapter_task}.items():
         pairs = make_pairs([length // shrink for length in lengths(num_pairs[name])], feature_dim)
