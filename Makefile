@@ -36,7 +36,7 @@ demo: $(READY) ## Render the demo benchmark, run all stages on it, print the tab
 test: lint ## Run the checks of lint, then the tests
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder  # a thread a process, a file on one of them
 
-test-services: $(READY) ## Run the tests that need Slurm, an S3 server or a build of the images
+test-services: $(READY) ## Run the long tests: Slurm, S3, the images, faults, hostile input
 	@tests/services/run.sh
 
 lint: $(READY) ## Check style, types, import contracts and the Dockerfile

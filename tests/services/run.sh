@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Starts Slurm and an S3 server, runs the tests that need them or build the images, and stops both, come what may.
+# Starts Slurm and an S3 server, runs the tests that need them or build the images, and those of faults and hostile input,
+# which take long; stops both, come what may.
 # Arguments go to pytest. SYNC_SERVICES leads the tests to what runs; with SYNC_REQUIRE_SERVICES none may be skipped.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -20,4 +21,4 @@ tests/services/s3.sh start "$SYNC_SERVICES/s3"
 echo "Services started after $SECONDS s"
 
 export SYNC_SERVICES SYNC_REQUIRE_SERVICES=1 OMP_NUM_THREADS=1
-.venv/bin/pytest -n 2 --dist loadfile tests/services "$@"
+.venv/bin/pytest -n 2 --dist loadfile tests/services tests/faults tests/hostile "$@"
