@@ -34,7 +34,7 @@ retries = 1
 
 @pytest.fixture(scope="module")
 def filmed(tmp_path_factory: pytest.TempPathFactory, labs: Any) -> Path:
-    return Path(labs.make(tmp_path_factory.mktemp("filmed"), PROJECT, [5000] * NUM_RECORDINGS))
+    return Path(labs.make(tmp_path_factory.mktemp("filmed"), PROJECT, [12000] * NUM_RECORDINGS))
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +105,6 @@ def test_a_job_that_makes_room(labs: Any, lab: Path, slurm: Any, by_one_process:
         "sleep 1", "--partition", slurm.high, "--nodes=2", "--exclusive", f"--output={lab}/urgent"
     )
     slurm.wait_for(urgent, "COMPLETED")
-    status = json.loads(labs.run(lab, "status", "--json").stdout)
-    assert (status["failed"], status["waiting"] > 0) == (0, True)
     (job,) = report["jobs"]
     slurm.release(job)
     check_done(labs, lab, report, slurm, by_one_process)
