@@ -1,4 +1,4 @@
-"""What tests of several stages share: a real browser."""
+"""What tests of several stages share: a real browser, and which of them take long."""
 
 import os
 import shutil
@@ -6,6 +6,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+LONG_FOLDERS = ("faults", "hostile")
+"""All their tests take long; elsewhere those that are marked `long`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the long ones to `make test-services`."""
+    if os.environ.get("SYNC_REQUIRE_SERVICES") == "1":
+        return
+    skip = pytest.mark.skip(reason="takes a minute: run `make test-services`")
+    for item in items:
+        if item.path.parent.name in LONG_FOLDERS or item.get_closest_marker("long"):
+            item.add_marker(skip)
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from typing import Literal
 from sync_extract.cluster.config import ClusterConfig
 from sync_extract.tuning.config import DistillConfig, FinetuneConfig
 from sync_store.config import suggest
+from sync_store.dataset_config import parse_rate
 from sync_store.errors import ProjectError
-from sync_store.project import parse_rate
 
 NATIVE = "native"
 """Value of `fps` that keeps every frame."""

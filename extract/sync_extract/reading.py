@@ -1,7 +1,7 @@
 """One video read ahead of the backbone, in a thread of its own, with a short queue.
 
 A processor's network inputs are made in that thread, too, a few frames at a time: they are smaller than the frames,
-and the memory of so small a batch is used again instead of being returned to the system.
+and the memory of so small a batch is always used again.
 """
 
 import logging
@@ -35,8 +35,9 @@ BATCH_BYTES = 128 << 20
 """A decoded batch is at most about this large: 4K video is decoded a few frames at a time."""
 
 PREPARED_BATCH_BYTES = 8 << 20
-"""Likewise where the network's inputs are made at once. The C library gives blocks above 32 MiB back to the system,
-and asking for their pages again took a quarter of all time at 640x480."""
+"""Likewise where the network's inputs are made at once. Where freed memory isn't kept (`sync_store.memory`), the C
+library gives blocks above 32 MiB back to the system, and asking for their pages again took a quarter of all time at
+640x480."""
 
 FEW_ROWS = 10
 """Missing within a video without a word: single frames that a camera lost. Provenance counts all."""

@@ -1,13 +1,17 @@
-"""Small files, of text or JSON, read whole: but no pipe, no device, and nothing that is far too large for one."""
+"""Small files, of text, JSON or TOML, read whole: but no pipe, no device, and nothing that is far too large for one."""
 
 import json
 import os
 import stat
+import tomllib
 from pathlib import Path
 from typing import Any
 
 MAX_BYTES = 64 << 20
 """A day of frame labels at 30 a second, or the index of some hundred thousand recordings."""
+
+MAX_DOTS = 100
+"""In a line: Python's reader of TOML takes time and memory that grow with the square of a dotted key's parts."""
 
 
 def read_small(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
@@ -50,6 +54,21 @@ def read_json(path: Path) -> Any:
     if b"\\u" in content:
         json.dumps(value, ensure_ascii=False).encode()
     return value
+
+
+def read_toml(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+    """Read a file of TOML.
+
+    Raises:
+        OSError: If the system can't read it.
+        ValueError: If it isn't TOML, not a file, too large, or has a line of more than `MAX_DOTS` dots.
+        RecursionError: If it is nested too deeply.
+    """
+    text = read_text(path, max_bytes)
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.count(".") > MAX_DOTS:
+            raise ValueError(f"line {number} has more than {MAX_DOTS} dots")
+    return tomllib.loads(text)
 
 
 def is_special(path: Path) -> bool:

@@ -26,6 +26,7 @@ from sync_store.layout import (
     TIMESTAMP_DTYPE,
     TIMESTAMPS,
     FeatureSet,
+    all_finite,
     create_features,
     ensure_feature_set,
     ensure_group,
@@ -39,9 +40,6 @@ from sync_store.shard_file import write_shard
 log = logging.getLogger(__name__)
 
 Rows = npt.NDArray[np.float16]
-
-_EXPONENT_BITS = 0x7C00
-"""Of a float16: all set in NaN and infinity alone (IEEE 754)."""
 
 
 class RecordingWriter:
@@ -151,7 +149,7 @@ class RecordingWriter:
             )
         if self.next_row + len(rows) > self.num_rows:
             raise StoreError(f"{self._where}: more rows than the {self.num_rows} timestamps")
-        if _any_not_finite(rows):
+        if not all_finite(rows):
             row = self.next_row + int(np.argmin(np.isfinite(rows).all(axis=1)))
             raise StoreError(
                 f"{self._where}: the features of the frame at {ns_to_text(int(self._timestamps[row]))} s "
@@ -257,12 +255,6 @@ def delete_recording(folder: Path) -> None:
     (folder / METADATA).unlink(missing_ok=True)
     if folder.exists():
         shutil.rmtree(folder)
-
-
-def _any_not_finite(rows: Rows) -> bool:
-    """Whether any exponent has all bits set; 17 times as fast as `np.isfinite`, which has no such path for float16."""
-    exponents = rows.view(np.uint16) & _EXPONENT_BITS
-    return bool(exponents.max(initial=0) == _EXPONENT_BITS)
 
 
 def _good_shards(features: "zarr.Array[Any]") -> list[str]:

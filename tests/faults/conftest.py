@@ -200,11 +200,3 @@ def wait_until() -> Callable[[Callable[[], bool], "subprocess.Popen[str]"], None
             time.sleep(0.001)
 
     return wait
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """These take a minute: they run with `make test-services`."""
-    if os.environ.get("SYNC_REQUIRE_SERVICES") != "1":
-        for item in items:
-            if Path(__file__).parent in item.path.parents:
-                item.add_marker(pytest.mark.skip(reason="takes a minute: run `make test-services`"))

@@ -214,11 +214,3 @@ def lab(template: Path, server: ForkServer, tmp_path: Path) -> Lab:
     """A lab of the test's own."""
     around = Path(shutil.copytree(template.parent, tmp_path / "around"))
     return Lab(around / template.name, server)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """These take a minute: they run with `make test-services`."""
-    if os.environ.get("SYNC_REQUIRE_SERVICES") != "1":
-        for item in items:
-            if Path(__file__).parent in item.path.parents:
-                item.add_marker(pytest.mark.skip(reason="takes a minute: run `make test-services`"))

@@ -14,9 +14,7 @@ from sync_store.layout import CLAIMS
 from sync_store.reader import FeatureStore
 from sync_store.verify import verify_store
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("SYNC_REQUIRE_SERVICES") != "1", reason="takes a minute: run `make test-services`"
-)
+pytestmark = pytest.mark.long
 
 PROJECT = """\
 [dataset]

@@ -1,6 +1,5 @@
 """`make torture` with three moments a command: the same program, the same comparisons."""
 
-import os
 import re
 import subprocess
 import sys
@@ -10,9 +9,7 @@ import pytest
 
 TORTURE = Path(__file__).parents[1] / "faults" / "torture.py"
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("SYNC_REQUIRE_SERVICES") != "1", reason="takes a minute: run `make test-services`"
-)
+pytestmark = pytest.mark.long
 
 
 def test_killed_at_three_moments_each_command_leaves_what_it_would_have_left() -> None:

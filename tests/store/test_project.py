@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sync_store.dataset_config import parse_rate
 from sync_store.errors import ProjectError
-from sync_store.project import MAX_BYTES, find_project, load_project, parse_rate
+from sync_store.project import MAX_BYTES, find_project, load_project
 
 FULL = """\
 [dataset]

@@ -4,13 +4,13 @@
 <folder>/failed-jobs/<job>.json             jobs that ended before their bins did, for a reason of their own
 """
 
-import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sync_store.atomic import write_json
+from sync_store.bounded import read_json
 from sync_store.errors import SyncError
 from sync_store.names import check_name
 
@@ -83,7 +83,7 @@ class Ledger:
 
     def _job(self, path: Path) -> Attempt:
         try:
-            return Attempt(**json.loads(path.read_bytes()))
+            return Attempt(**read_json(path))
         except (ValueError, TypeError) as error:
             raise SyncError(f"{path}: isn't the record of a job ({error}). Delete it") from None
 
@@ -94,7 +94,7 @@ class Ledger:
     def _read(self, view: str, recording: str) -> tuple[list[Attempt], Attempt | None]:
         path = self._path(view, recording)
         try:
-            table = json.loads(path.read_bytes())
+            table = read_json(path)
             failures = [Attempt(**attempt) for attempt in table["failures"]]
             return failures, Attempt(**table["running"]) if table["running"] else None
         except FileNotFoundError:

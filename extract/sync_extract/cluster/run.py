@@ -123,7 +123,7 @@ def _tell(found: Status, logs: Sequence[str]) -> None:
     for one in found.recordings:
         if one.error:
             outcome = "incomplete" if one.state == "done" else "failed"
-            click.echo(f"{outcome}: {one.view}/{one.recording}: {one.error}", err=True)
+            click.echo(f"{outcome}: {one.name}: {one.error}", err=True)
     for job in found.failed_jobs:
         click.echo(f"error: {job.error} (log: {job.log})", err=True)
     for log in set(logs) - {job.log for job in found.failed_jobs}:

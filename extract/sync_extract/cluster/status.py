@@ -1,6 +1,5 @@
 """How far extraction is: from the store, the claims of those who write, and the record of what failed."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from typing import Any, Literal
 from sync_extract.cluster.bins import is_complete
 from sync_extract.cluster.ledger import Attempt, Ledger
 from sync_extract.config import ExtractConfig
+from sync_store.bounded import read_json
 from sync_store.claim import holder
 from sync_store.datasets import open_dataset
 from sync_store.errors import NoVideoError, SyncError
@@ -41,6 +41,11 @@ class RecordingStatus:
     """Which works on it, or failed last."""
     host: str = ""
     """Where."""
+
+    @property
+    def name(self) -> str:
+        """View and recording, as in `Item`."""
+        return f"{self.view}/{self.recording}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +143,7 @@ def _look(
 def _end(submission: Path, found: Sequence[RecordingStatus]) -> datetime | None:
     """When the jobs that were handed in will be done, if they go on as until now."""
     try:
-        table = json.loads(submission.read_bytes())
+        table = read_json(submission)
         submitted = datetime.fromisoformat(table["submitted"])
         rows = {
             name: of_bin["rows"] / len(of_bin["items"])
@@ -147,15 +152,8 @@ def _end(submission: Path, found: Sequence[RecordingStatus]) -> datetime | None:
         }
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
         return None
-    shares = Counter[str]()
-    for recording in found:
-        shares[recording.state] += rows.get(f"{recording.view}/{recording.recording}", 0) + 1
-    left = shares["running"] + shares["waiting"]
-    done = sum(
-        rows[name] + 1
-        for recording in found
-        if recording.state == "done" and (name := f"{recording.view}/{recording.recording}") in rows
-    )
+    done = sum(rows[one.name] + 1 for one in found if one.state == "done" and one.name in rows)
+    left = sum(rows.get(one.name, 0) + 1 for one in found if one.state in ("running", "waiting"))
     if not left or not done:
         return None
     elapsed = datetime.now(UTC) - submitted

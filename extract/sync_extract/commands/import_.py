@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sync_store.console import EXIT_SOME_FAILED, json_option, print_json, some_of
+from sync_store.dataset_config import parse_rate
 from sync_store.datasets import Dataset, open_dataset
 from sync_store.errors import SyncError
 from sync_store.layout import FeatureSet
-from sync_store.project import Project, load_project, parse_rate
+from sync_store.project import Project, load_project
 
 if TYPE_CHECKING:
     from sync_extract.importing.plan import ImportPlan

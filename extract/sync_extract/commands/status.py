@@ -62,7 +62,6 @@ def _print(found: "Status") -> None:
     for name in ("recording", "state", "failed", "job", "host", "last error", "log"):
         table.add_column(name, overflow="fold")
     for one in shown:
-        name = f"{one.view}/{one.recording}"
-        cells = (name, one.state, str(one.attempts or ""), one.job, one.host, one.error, one.log)
+        cells = (one.name, one.state, str(one.attempts or ""), one.job, one.host, one.error, one.log)
         table.add_row(*map(escape, cells))
     Console().print(table)

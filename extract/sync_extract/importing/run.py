@@ -17,7 +17,7 @@ from sync_extract.importing.source import Item, Rows
 from sync_extract.plan import Failure, Job
 from sync_store.errors import CompleteError, DatasetError, SyncError
 from sync_store.labels import ns_to_text
-from sync_store.layout import FEATURE_DTYPE, FeatureSet
+from sync_store.layout import FEATURE_DTYPE, FeatureSet, all_finite
 from sync_store.provenance import code_version, library_versions
 from sync_store.writer import RecordingWriter
 
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("numpy", "torch", "zarr", "lmdb")
 """Those that rows pass through."""
-
-EXPONENT = np.uint16(0x7C00)
-"""Bits of a float16 that are all set in infinities and NaN alone."""
 
 LARGEST = float(np.finfo(FEATURE_DTYPE).max)
 
@@ -76,7 +73,7 @@ def to_half(values_ND: npt.NDArray[Any], rows: Rows, first_row: int, path: Path)
     else:
         with np.errstate(over="ignore"):
             half_ND = values_ND.astype(np.float16)
-    if (half_ND.view(np.uint16) & EXPONENT == EXPONENT).any():  # twenty times as fast as numpy's isfinite
+    if not all_finite(half_ND):
         row, column = (int(index[0]) for index in np.nonzero(~np.isfinite(half_ND)))
         at = ns_to_text(int(rows.timestamps[first_row + row]))
         raise DatasetError(

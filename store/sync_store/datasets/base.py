@@ -22,7 +22,7 @@ class VideoSource:
     offset: Fraction = Fraction(0)
     """Seconds to add to the file's time."""
     clock: Literal["container", "stream-start"] = "container"
-    """See `sync_store.project.ViewConfig.clock`."""
+    """See `sync_store.dataset_config.ViewConfig.clock`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from fractions import Fraction
 from functools import cached_property
 
 from sync_store.config import suggest
+from sync_store.dataset_config import EgoExo4DConfig
 from sync_store.datasets.base import Action, LabeledSequence, VideoSource, open_root
 from sync_store.datasets.egoexo4d.best_exo import BestExo, read_best_exo
 from sync_store.datasets.egoexo4d.keysteps import FILES, Keysteps, Level, flatten, read_keysteps
@@ -21,7 +22,7 @@ from sync_store.datasets.egoexo4d.takes import Stream, Take, read_takes
 from sync_store.errors import DatasetError, NoVideoError
 from sync_store.labels import first_seen
 from sync_store.names import check_name
-from sync_store.project import EgoExo4DConfig, Project
+from sync_store.project import Project
 from sync_store.splits import read_split
 
 PARTS = {"full": "takes", "448": "downscaled_takes/448"}
