@@ -91,7 +91,6 @@ def test_an_array_whose_node_is_killed(
     (task,) = slurm.tasks(job)
     slurm.kill(task["NodeList"])
     slurm.release(job)
-    slurm.restore(task["NodeList"])
     check_done(labs, lab, report, slurm, by_one_process)
     (task,) = slurm.tasks(job)
     assert task["Restarts"] == "1"
