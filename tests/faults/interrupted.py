@@ -135,6 +135,7 @@ def unclean_end(exitcode: int | None, messages: str) -> list[str]:
 
 def start(command: Command, place: Path) -> ForkServerProcess:
     """Run a command in a process of its own; what it prints goes to the file `messages`."""
+    (place / "messages").touch()  # a signal may come before the process has opened it
     process = multiprocessing.get_context("forkserver").Process(target=run, args=(command, place))
     process.start()
     return process
