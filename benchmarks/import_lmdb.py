@@ -6,7 +6,6 @@ timed of an import is the scan of the keys, the rows, and the commit with all it
 """
 
 import os
-import shutil
 import tempfile
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +19,7 @@ from sync_extract.importing.plan import make_feature_set, make_plan
 from sync_extract.importing.run import import_all
 from sync_extract.progress import show_progress
 from sync_store.datasets import open_dataset
+from sync_store.place import delete_tree
 from sync_store.project import Project, load_project
 from sync_store.reader import FeatureStore
 
@@ -82,7 +82,7 @@ def write_file(folder: Path, num_recordings: int, num_rows: int) -> Path:
 
 def import_file(project: Project, file: Path) -> None:
     """What `sync-extract import lmdb` does, into an empty store."""
-    shutil.rmtree(project.store_path, ignore_errors=True)
+    delete_tree(project.store_path)
     drop_from_cache(file)
     dataset = open_dataset(project)
     source = open_lmdb(file, project, dataset, views=["v3"], fps=Fraction(30), first_key=1)

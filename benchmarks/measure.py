@@ -80,11 +80,19 @@ def ratio(fast: Timing, slow: Timing) -> dict[str, float]:
     }
 
 
-def arguments(name: str, description: str | None) -> argparse.Namespace:
-    """Read the command line: `--out`, where the result goes, and `--smoke`, tiny sizes for the tests."""
+def arguments(name: str, description: str | None, **options: str) -> argparse.Namespace:
+    """Read the command line: `--out`, where the result goes, `--smoke`, tiny sizes for the tests, and others.
+
+    Args:
+        name: Of the benchmark.
+        description: What it measures.
+        options: Help of options that only this one has; each has a value, None by default.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
     parser.add_argument("--out", type=Path, default=RESULTS / f"{name}.json", help="Result file.")
     parser.add_argument("--smoke", action="store_true", help="Tiny sizes: runs, and measures nothing.")
+    for option, text in options.items():
+        parser.add_argument(f"--{option}", help=text)
     return parser.parse_args()
 
 

@@ -1,24 +1,55 @@
-"""What tests of several stages share: a real browser, and which of them take long."""
+"""What tests of several stages share: a real browser, disks that can be lost, and which of them take long."""
 
 import os
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-LONG_FOLDERS = ("faults", "hostile")
-"""All their tests take long; elsewhere those that are marked `long`."""
+LONG_FOLDERS = ("services", "faults", "hostile")
+"""All their tests are marked `long`."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before those that the option -m leaves out are
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave the long ones to `make test-services`."""
-    if os.environ.get("SYNC_REQUIRE_SERVICES") == "1":
-        return
-    skip = pytest.mark.skip(reason="takes a minute: run `make test-services`")
+    is_wanted = os.environ.get("SYNC_REQUIRE_SERVICES") == "1"
     for item in items:
-        if item.path.parent.name in LONG_FOLDERS or item.get_closest_marker("long"):
-            item.add_marker(skip)
+        if item.path.parent.name in LONG_FOLDERS:
+            item.add_marker(pytest.mark.long)
+        if item.get_closest_marker("long") and not is_wanted:
+            item.add_marker(pytest.mark.skip(reason="takes a minute: run `make test-services`"))
+
+
+@pytest.fixture
+def mount() -> Iterator[Callable[[Path, str], bool]]:
+    """Mount a file system in memory, or mount it anew with other options: `mount(folder, options)`.
+
+    False if it is being written to at this moment and so can't become read-only.
+    """
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small tmpfs needs root; run as root to test full and failing disks")
+    mounted: list[Path] = []
+
+    def mount(folder: Path, options: str) -> bool:
+        if folder in mounted:
+            command = ["mount", "-o", f"remount,{options}", str(folder)]
+        else:
+            command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode and folder not in mounted:
+            pytest.skip(f"can't mount a tmpfs here: {done.stderr.strip()}")
+        if not done.returncode and folder not in mounted:
+            mounted.append(folder)
+        assert not done.returncode or "busy" in done.stderr, done.stderr
+        return not done.returncode
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,11 @@
 """Results of checks of features, `<runs>/<run>/seed-<n>/checks/<check>/<method>.json`, as `sync-train` writes them."""
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sync_store.bounded import read_json
 from sync_store.errors import DatasetError
 from sync_store.labels import first_seen
 
@@ -48,7 +47,7 @@ def read_checks(files: Sequence[Path], metrics: Sequence[str], again: str) -> li
 
 def _read(file: Path, metrics: Sequence[str], again: str) -> Check:
     try:
-        table = json.loads(file.read_text(encoding="utf-8"))
+        table = read_json(file)
         seed, found = table["seed"], {metric: table["metrics"][metric] for metric in metrics}
         settings = table.get("inputs", {}).get("settings")
         trained_on = _trained_on(table.get("provenance", {}))
@@ -58,10 +57,15 @@ def _read(file: Path, metrics: Sequence[str], again: str) -> Check:
     if type(seed) is not int:
         raise DatasetError(f"{file}: seed must be a whole number, got {seed!r}; make it again with: {again}")
     for metric, value in found.items():
-        if type(value) not in (int, float) or not math.isfinite(value):
+        if type(value) not in (int, float) or not 0 <= value <= 100:
             raise DatasetError(
-                f"{file}: {metric} must be a number, got {value!r}; make it again with: {again}"
+                f"{file}: {metric} must be a number from 0 to 100, got {value!r}; make it again with: {again}"
             )
+    if unprintable := [words for words in trained_on if not words.isprintable()]:
+        raise DatasetError(
+            f"{file}: trained_on must be texts that can be printed, got {unprintable[0][:60]!r}; make it again with: "
+            f"{again}"
+        )
     return Check(file=file, seed=seed, metrics=found, settings=settings, trained_on=trained_on)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sync_experiments.naming import flatten
+from sync_store.bounded import read_toml
 from sync_store.config import from_table, suggest
 from sync_store.errors import ProjectError
 from sync_store.predictions import METHODS
@@ -174,29 +175,23 @@ def read_experiment(source: str | Path) -> Experiment:
     if source not in (known := list_experiments()):
         raise ProjectError(f"there is no experiment {source!r}{suggest(source, list(known))}")
     file = _shipped() / f"{source}.toml"
-    return _parse(source, source, file.read_text(encoding="utf-8"), file.name)
+    return _parse(source, source, tomllib.loads(file.read_text(encoding="utf-8")), file.name)
 
 
 def _shipped() -> Traversable:
     return resources.files("sync_experiments")
 
 
-def _read(file: Path) -> str:
+def _read(file: Path) -> dict[str, Any]:
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise ProjectError(f"{file}: is larger than {MAX_BYTES} bytes; expected a short TOML file")
-        return file.read_text(encoding="utf-8-sig")
+        return read_toml(file, MAX_BYTES)
     except FileNotFoundError:
         raise ProjectError(f"{file}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProjectError(f"{file}: can't be read as text ({error})") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ProjectError(f"{file}: can't be read as TOML ({error})") from None
 
 
-def _parse(name: str, source: str, text: str, where: str) -> Experiment:
-    try:
-        table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ProjectError(f"{where}: can't be read as TOML ({error})") from None
+def _parse(name: str, source: str, table: Mapping[str, Any], where: str) -> Experiment:
     rows = table.get("rows", [])
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ProjectError(f"{where}: rows must be sections, written [[rows]]")

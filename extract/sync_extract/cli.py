@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sync_extract.cluster.options import cluster_options, with_options
+from sync_extract.commands.copy import copy
 from sync_extract.commands.coverage import coverage
 from sync_extract.commands.distill import distill
 from sync_extract.commands.export import export
@@ -221,5 +222,16 @@ def _print_report(config: ExtractConfig, plan: "Plan", failures: "list[Failure]"
     click.echo(f"{config.name}: {', '.join(parts)}", err=True)
 
 
-for command in (list_store, status, verify, split, coverage, import_features, export, finetune, distill):
+for command in (
+    list_store,
+    status,
+    verify,
+    copy,
+    split,
+    coverage,
+    import_features,
+    export,
+    finetune,
+    distill,
+):
     main.add_command(command)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 from sync_extract.clips import Clips
@@ -13,6 +12,7 @@ from sync_store.console import printable
 from sync_store.datasets import Dataset, VideoSource
 from sync_store.errors import FingerprintError, NoVideoError, StoreError, SyncError, VideoError
 from sync_store.layout import METADATA, FeatureSet, check_feature_set, read_attributes, recording_path
+from sync_store.place import Place
 from sync_store.provenance import file_digest
 
 State = Literal["new", "resume", "redo", "done"]
@@ -99,7 +99,7 @@ class Plan:
 
 def make_plan(
     dataset: Dataset,
-    store: Path,
+    store: Place,
     feature_set: FeatureSet,
     *,
     fps: Fraction | None,
@@ -143,7 +143,7 @@ def make_plan(
                     recording,
                     overwrite=overwrite,
                     changes=partial(
-                        _changes,
+                        what_changed,
                         source=source,
                         stored_at=recording_path(store, feature_set.name, view, recording) / METADATA,
                     ),
@@ -188,7 +188,7 @@ def suggest_few(name: str, known: list[str]) -> str:
 
 
 def state_in_store(
-    store: Path,
+    store: Place,
     feature_set: FeatureSet,
     view: str,
     recording: str,
@@ -236,11 +236,19 @@ def state_in_store(
     return "done"
 
 
-def _changes(stored: Mapping[str, Any], source: VideoSource, stored_at: Path) -> str | None:
-    """What the stored rows were made from that isn't so any more.
+def what_changed(stored: Mapping[str, Any], source: VideoSource, stored_at: Place) -> str | None:
+    """What stored rows were made from that isn't so any more.
 
     A video that was written after its rows is read again; another one of the same size that claims to be older isn't
     noticed.
+
+    Args:
+        stored: `provenance.source` of the recording.
+        source: The video now.
+        stored_at: The recording's metadata file.
+
+    Returns:
+        Words for a message; None if all is as it was.
     """
     now = {
         "size_bytes": (source.path.stat().st_size, f"the size of {source.path.name} in bytes"),

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from sync_extract.plan import Job
 from sync_extract.probe import Reader
 from sync_store.errors import VideoError
 from sync_store.layout import FeatureSet
+from sync_store.place import Place
 from sync_store.provenance import file_digest
 from sync_store.writer import RecordingWriter
 
@@ -52,7 +52,7 @@ Batch = Frames | torch.Tensor
 class Settings:
     """How to run the pipeline."""
 
-    store: Path
+    store: Place
     fps: Fraction | None
     batch_size: int
     workers: int

@@ -1,6 +1,5 @@
 """From videos to segments: extraction with the model's own recipe, the model, and what is written of each video."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,8 @@ from sync_predict.model import Model
 from sync_predict.results import read_written, write_results
 from sync_predict.videos import Video
 from sync_predict.work import ExtractionOptions, open_work
+from sync_store.bounded import read_json
+from sync_store.errors import TrainingError
 
 DAMAGED = "its features, which were extracted before, are damaged. Extract them again with --overwrite"
 
@@ -83,5 +84,11 @@ def _read_written(folders: Mapping[Video, Path], model: Model) -> dict[Video, di
 
 def _classes(model: Model) -> list[str]:
     """Read as it is: predicting a video can't import the trainer, which reads and checks it in `sync-train apply`."""
-    table = json.loads((model.folder / "config.json").read_text(encoding="utf-8"))
-    return list(table["classes"])
+    path = model.folder / "config.json"
+    try:
+        classes = read_json(path)["classes"]
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+        raise TrainingError(f"{path}: isn't a model's config ({type(error).__name__}: {error})") from None
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise TrainingError(f"{path}: isn't a model's config (classes must be a list of texts)")
+    return classes

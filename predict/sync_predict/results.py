@@ -1,6 +1,5 @@
 """What is written of a video: segments.csv, segments.eaf, page.html, and segments.json last."""
 
-import json
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +9,7 @@ from sync_predict.eaf import to_eaf
 from sync_predict.page import render_page
 from sync_predict.videos import Video
 from sync_store.atomic import write_atomic, write_json
+from sync_store.bounded import read_json
 from sync_store.exported import ModelRecipe
 from sync_store.labels import NS_PER_SECOND, Segments, segments_to_csv
 
@@ -50,11 +50,13 @@ def write_results(
 def read_written(folder: Path, video: Video, recipe: ModelRecipe) -> dict[str, Any] | None:
     """What segments.json says, if the files of this very video by this very model are there."""
     try:
-        table = json.loads((folder / JSON).read_text(encoding="utf-8"))
+        table = read_json(folder / JSON)
     except (OSError, ValueError, RecursionError):
         return None
+    if not isinstance(table, dict) or not isinstance(table.get("incomplete"), str | None):
+        return None
     made_from = _made_from(video, recipe)
-    is_same = isinstance(table, dict) and {key: table.get(key) for key in made_from} == made_from
+    is_same = {key: table.get(key) for key in made_from} == made_from
     return table if is_same and all((folder / name).is_file() for name in (CSV, EAF, PAGE)) else None
 
 

@@ -7,6 +7,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from sync_store.place import Place
+from sync_store.s3 import S3Path
+
 MAX_BYTES = 64 << 20
 """A day of frame labels at 30 a second, or the index of some hundred thousand recordings."""
 
@@ -14,13 +17,15 @@ MAX_DOTS = 100
 """In a line: Python's reader of TOML takes time and memory that grow with the square of a dotted key's parts."""
 
 
-def read_small(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+def read_small(path: Place, max_bytes: int = MAX_BYTES) -> bytes:
     """Read a whole file.
 
     Raises:
         OSError: If the system can't read it.
         ValueError: If it is a pipe or a device, or larger than `max_bytes`.
     """
+    if isinstance(path, S3Path):
+        return path.read_bytes(max_bytes)
     with open(path, "rb", opener=_open_at_once) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -41,15 +46,16 @@ def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Place, max_bytes: int = MAX_BYTES) -> Any:
     """Read a file of JSON.
 
     Raises:
         OSError: If the system can't read it.
-        ValueError: If it isn't JSON, or holds half a character, which could neither be printed nor written.
+        ValueError: If it isn't JSON, is too large, not a file, or holds half a character, which could neither be
+            printed nor written.
         RecursionError: If it is nested too deeply.
     """
-    content = read_small(path)
+    content = read_small(path, max_bytes)
     value = json.loads(content)
     if b"\\u" in content:
         json.dumps(value, ensure_ascii=False).encode()

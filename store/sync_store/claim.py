@@ -2,10 +2,11 @@
 
     <store>/.claims/<feature set>/<view>/<recording>/<number>
 
-A claim is a file that is created exclusively, which holds on shared file systems, too; whoever made the highest number
-has the recording. Its holder renews it while it lives. A claim that isn't renewed any more is taken over by creating
-the next number, in which one of many succeeds. A holder that was taken for dead, such as a paused machine's, finds the
-higher number before its next write. Only the file system's own times are compared, so no host's clock matters.
+A claim is a file that is created exclusively, which holds on shared file systems and in buckets, too; whoever made the
+highest number has the recording. Its holder renews it while it lives. A claim that isn't renewed any more is taken over
+by creating the next number, in which one of many succeeds. A holder that was taken for dead, such as a paused
+machine's, finds another's claim before its next write. Only the times of the file system or the bucket's server are
+compared with each other, so no host's clock matters.
 """
 
 import errno
@@ -14,15 +15,18 @@ import os
 import platform
 import threading
 import weakref
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sync_store.atomic import named
+from sync_store.atomic import create_atomic
 from sync_store.errors import BusyError, LostClaimError
 from sync_store.layout import CLAIMS, METADATA, recording_path
+from sync_store.place import Place, files
+from sync_store.s3 import S3Path
 
 LEASE_SECONDS = 60.0
 """A claim that is older has a dead holder."""
@@ -30,11 +34,15 @@ LEASE_SECONDS = 60.0
 RENEW_SECONDS = 10.0
 """A holder may miss a few renewals: file servers stall."""
 
+_RENEWED = ".renewed"
+"""Suffix of the object whose time is that of the last renewal: an object's own time changes only when it is written
+anew, which would bring back a claim that was deleted meanwhile."""
+
 
 class Claim:
     """Held from `__init__` until `release`, or until it is collected as garbage."""
 
-    def __init__(self, store: Path, feature_set: str, view: str, recording: str) -> None:
+    def __init__(self, store: Place, feature_set: str, view: str, recording: str) -> None:
         """Take the recording, also from a holder that is dead.
 
         Raises:
@@ -44,6 +52,7 @@ class Claim:
         self._where = f"recording {recording}, view {view}"
         self._store = store
         self._folder = recording_path(store / CLAIMS, feature_set, view, recording)
+        self._token = uuid4().hex
         self._path = self._take()
         stop = threading.Event()
         threading.Thread(target=_renew, args=(self._path, stop), name="claim", daemon=True).start()
@@ -57,17 +66,25 @@ class Claim:
             LostClaimError: If another process took it.
             FileNotFoundError: If the store has vanished.
         """
-        if not (self._store / METADATA).exists():
+        if not (self._store / METADATA).is_file():
             raise FileNotFoundError(errno.ENOENT, "has vanished. Is its disk there?", str(self._store))
-        if _highest(self._folder) != self._path:
+        if _highest(self._folder) != self._path or not self._is_ours(self._path):
             raise LostClaimError(
                 f"{self._where}: another job has taken it over, since this one hadn't been heard of for "
                 f"{LEASE_SECONDS:.0f} s; what this one computed of it is discarded"
             )
 
-    def _take(self) -> Path:
+    def _is_ours(self, path: Place) -> bool:
+        try:
+            return _read(path).get("token") == self._token
+        except FileNotFoundError:
+            return False
+
+    def _take(self) -> Place:
         while True:
             held = _highest(self._folder)
+            if held is not None and self._is_ours(held):  # created by a request whose answer was lost
+                return held
             try:
                 living = _holder(held) if held is not None else None
             except FileNotFoundError:  # let go just now
@@ -76,7 +93,7 @@ class Claim:
                 raise BusyError(f"{self._where}: is being written by {_words(living)}, and left to it")
             path = self._folder / str(1 + (int(held.name) if held else 0))
             try:
-                _create(path)
+                _create(path, self._token)
             except FileExistsError:  # another one was faster
                 continue
             if _highest(self._folder) != path:
@@ -87,7 +104,7 @@ class Claim:
             return path
 
 
-def holder(store: Path, feature_set: str, view: str, recording: str) -> dict[str, Any] | None:
+def holder(store: Place, feature_set: str, view: str, recording: str) -> dict[str, Any] | None:
     """Who writes a recording: host, process, job and since when; None if nobody who lives."""
     held = _highest(recording_path(store / CLAIMS, feature_set, view, recording))
     try:
@@ -96,16 +113,17 @@ def holder(store: Path, feature_set: str, view: str, recording: str) -> dict[str
         return None
 
 
-def sweep(store: Path) -> None:
+def sweep(store: Place) -> None:
     """Delete the claims that dead processes left."""
-    for folder in (store / CLAIMS).glob("*/*/*"):
+    for folder in sorted({path.parent for path, _ in _files(store / CLAIMS)}):
         with suppress(FileNotFoundError):
             if (held := _highest(folder)) is not None and _holder(held) is None:
                 _delete(held)
 
 
-def _create(path: Path) -> None:
+def _create(path: Place, token: str) -> None:
     content = {
+        "token": token,
         "host": platform.node(),
         "process": os.getpid(),
         "job": os.environ.get("SLURM_JOB_ID", ""),
@@ -114,19 +132,20 @@ def _create(path: Path) -> None:
         "started": _started(os.getpid()),
     }
     while True:
-        with suppress(FileNotFoundError):  # who has just released a claim has deleted the folder again
+        if isinstance(path, Path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("x") as file:
-                try:
-                    file.write(json.dumps(content))
-                    file.flush()
-                except OSError as error:  # a full disk
-                    path.unlink(missing_ok=True)
-                    raise named(error, path) from None
-            return
+        with suppress(FileNotFoundError):  # who has just released a claim has deleted the folder again
+            return create_atomic(path, json.dumps(content).encode())
 
 
-def _highest(folder: Path) -> Path | None:
+def _files(folder: Place) -> Iterable[tuple[Place, Any]]:
+    try:
+        return list(files(folder))
+    except FileNotFoundError:
+        return ()
+
+
+def _highest(folder: Place) -> Place | None:
     try:
         numbers = [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
     except FileNotFoundError:
@@ -134,7 +153,7 @@ def _highest(folder: Path) -> Path | None:
     return folder / str(max(numbers)) if numbers else None
 
 
-def _holder(path: Path) -> dict[str, Any] | None:
+def _holder(path: Place) -> dict[str, Any] | None:
     """What a claim says of its holder; None if that is dead.
 
     Raises:
@@ -155,20 +174,24 @@ def _words(claim: dict[str, Any]) -> str:
     return f"process {claim.get('process')} on {claim.get('host')}{job} since {claim.get('since')}"
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Place) -> dict[str, Any]:
     try:
         claim = json.loads(path.read_bytes())
-    except ValueError:  # not written yet, or its holder died while writing it
+    except ValueError:
         return {}
     return claim if isinstance(claim, dict) else {}
 
 
-def _age(path: Path) -> float:
+def _age(path: Place) -> float:
     """Seconds since a claim was renewed, by the file system's clock; 0 where we mustn't write to ask for it."""
     now = path.with_name(f"{uuid4().hex}.now")
     try:
         now.touch()
-        return now.stat().st_mtime - path.stat().st_mtime
+        renewed = path.stat().st_mtime
+        if isinstance(path, S3Path):
+            with suppress(FileNotFoundError):
+                renewed = max(renewed, _renewed(path).stat().st_mtime)
+        return now.stat().st_mtime - renewed
     except FileNotFoundError:
         raise
     except OSError:
@@ -178,20 +201,30 @@ def _age(path: Path) -> float:
             now.unlink()
 
 
-def _renew(path: Path, stop: threading.Event) -> None:
+def _renew(path: Place, stop: threading.Event) -> None:
     while not stop.wait(RENEW_SECONDS):
         with suppress(OSError):  # lost, or out of reach for now: `check` tells before a write
-            os.utime(path)
+            if not isinstance(path, S3Path):
+                os.utime(path)
+            elif path.is_file():
+                _renewed(path).touch()
 
 
-def _release(path: Path, stop: threading.Event) -> None:
+def _renewed(path: S3Path) -> S3Path:
+    return path.with_name(path.name + _RENEWED)
+
+
+def _release(path: Place, stop: threading.Event) -> None:
     stop.set()
     _delete(path)
 
 
-def _delete(path: Path) -> None:
+def _delete(path: Place) -> None:
     with suppress(OSError):  # others have a claim there, or the disk is lost
         path.unlink(missing_ok=True)
+        if isinstance(path, S3Path):
+            _renewed(path).unlink()
+            return
         for folder in list(path.parents)[:4]:
             folder.rmdir()
 

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from sync_store.atomic import write_json
-from sync_store.bounded import is_special, read_json
+from sync_store.bounded import read_json
 from sync_store.config import from_table
 from sync_store.errors import ProjectError, TrainingError
 from sync_store.layout import FeatureSet
 from sync_store.provenance import file_digest
 
 WEIGHTS = "model.safetensors"
+
+MAX_WEIGHTS_BYTES = 8 << 30
+"""A segmentation model has tens of megabytes."""
 RECIPE = "recipe.json"
 FORMAT = "sync-model"
 VERSION = 1
@@ -132,12 +135,12 @@ def check_weights(folder: Path, recipe: ModelRecipe) -> None:
     Raises:
         TrainingError: If they are missing, damaged, or another model's.
     """
-    if is_special(folder / WEIGHTS):
-        raise TrainingError(f"{folder / WEIGHTS}: isn't a file but a pipe or a device")
     try:
-        digest = file_digest(folder / WEIGHTS)
+        digest = file_digest(folder / WEIGHTS, MAX_WEIGHTS_BYTES)
     except FileNotFoundError:
         raise TrainingError(f"{folder}: holds no weights ({WEIGHTS} is missing)") from None
+    except OSError as error:
+        raise TrainingError(f"{folder / WEIGHTS}: can't be read ({error.strerror})") from None
     if digest != recipe.weights_sha256:
         raise TrainingError(
             f"{folder / WEIGHTS}: isn't the file that was exported (SHA-256 {digest[:12]}…, expected "

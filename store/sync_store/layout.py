@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from sync_store.atomic import named
 from sync_store.bounded import read_json
 from sync_store.errors import FingerprintError, StoreError
 from sync_store.names import check_name
+from sync_store.place import Place, as_zarr_store
 
 FORMAT = "sync-features"
 VERSION = 1
@@ -69,7 +69,7 @@ class FeatureSet:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def recording_path(store: Path, feature_set: str, view: str, recording: str) -> Path:
+def recording_path(store: Place, feature_set: str, view: str, recording: str) -> Place:
     """The folder of one recording's arrays; each name is checked to be one folder.
 
     Raises:
@@ -77,6 +77,16 @@ def recording_path(store: Path, feature_set: str, view: str, recording: str) -> 
     """
     parts = (("feature set", feature_set), ("view", view), ("recording", recording))
     return store.joinpath(*(check_name(kind, name, StoreError) for kind, name in parts))
+
+
+def shard_path(array: Place, number: int) -> Place:
+    """The file of one shard of `features`.
+
+    Args:
+        array: Folder of the array.
+        number: From 0 on.
+    """
+    return array.joinpath("c", str(number), "0")
 
 
 def rows_per_chunk(feature_dim: int, num_rows: int) -> int:
@@ -137,7 +147,7 @@ def all_finite(rows: np.ndarray[Any, np.dtype[np.float16]]) -> bool:
     return bool(exponents.max(initial=0) != _EXPONENT_BITS)
 
 
-def ensure_feature_set(store: Path, feature_set: FeatureSet) -> None:
+def ensure_feature_set(store: Place, feature_set: FeatureSet) -> None:
     """Create the groups of the store and the feature set, or check that the existing one is the same.
 
     Raises:
@@ -158,17 +168,17 @@ def ensure_feature_set(store: Path, feature_set: FeatureSet) -> None:
     check_feature_set(store, feature_set)
 
 
-def check_feature_set(store: Path, feature_set: FeatureSet) -> None:
+def check_feature_set(store: Place, feature_set: FeatureSet) -> None:
     """Check that a feature set, if the store has it, was made by the same recipe; nothing is written.
 
     Raises:
         FingerprintError: If the store's feature set of that name was made by another recipe.
+        StoreError: If the folder holds something else than a store.
     """
-    folder = store / feature_set.name
-    if not (folder / METADATA).is_file():
-        return
-    attributes = read_attributes(folder)
-    if attributes.get("fingerprint") != feature_set.fingerprint:
+    if of_store := read_attributes(store):
+        check_format(of_store, store)
+    attributes = read_attributes(store / feature_set.name)
+    if attributes and attributes.get("fingerprint") != feature_set.fingerprint:
         different = _differences(attributes.get("recipe", {}), feature_set.recipe)
         raise FingerprintError(
             f"{store}: feature set {feature_set.name} was made by another recipe ({different}). "
@@ -177,19 +187,19 @@ def check_feature_set(store: Path, feature_set: FeatureSet) -> None:
         )
 
 
-def ensure_group(folder: Path, attributes: Mapping[str, Any]) -> None:
+def ensure_group(folder: Place, attributes: Mapping[str, Any]) -> None:
     """Create a group unless there is one; any number of processes may do so at the same time."""
     if not (folder / METADATA).is_file():
         # another process may create it between the two lines, with the same content
         try:
-            zarr.create_group(folder, attributes=dict(attributes))
+            zarr.create_group(as_zarr_store(folder), attributes=dict(attributes))
         except zarr.errors.ContainsGroupError:
             pass
         except OSError as error:
             raise named(error, folder) from None
 
 
-def check_format(attributes: Mapping[str, Any], store: Path) -> None:
+def check_format(attributes: Mapping[str, Any], store: Place) -> None:
     """Raise `StoreError` if these aren't the root attributes of a store that this program reads."""
     if attributes.get("format") != FORMAT:
         raise StoreError(f"{store}: isn't a feature store (its {METADATA} doesn't say format {FORMAT!r})")
@@ -198,7 +208,7 @@ def check_format(attributes: Mapping[str, Any], store: Path) -> None:
         raise StoreError(f"{store}: has layout version {version}, this program reads version {VERSION}")
 
 
-def read_attributes(group: Path) -> dict[str, Any]:
+def read_attributes(group: Place) -> dict[str, Any]:
     """The attributes of one group, straight from its metadata file; empty if there is no group.
 
     Reading one small file is many times faster than opening a group through zarr, and a large store has

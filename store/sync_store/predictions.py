@@ -131,11 +131,18 @@ def open_predictions(folder: Path) -> PredictionSet:
     except ProjectError as error:
         raise DatasetError(str(error)) from None
     for key in ("run", "method", "view", "split", "feature_set"):
-        if _CONTROL.search(value := getattr(info, key)):  # it would reach the terminal
-            raise DatasetError(f"{path}: {key} {value[:80]!r} contains a control character")
+        _check_printable(f"{path}: {key}", getattr(info, key))
+    for value in (info.teacher_feature_set or "", *info.trained_on):
+        _check_printable(f"{path}: a feature set or what it was trained on:", value)
     for recording in info.sha256 or {}:
         check_name(f"{path}: recording", recording, DatasetError)
     return PredictionSet(folder=folder, info=info)
+
+
+def _check_printable(what: str, value: str) -> None:
+    """Refuse what would do something to a terminal."""
+    if _CONTROL.search(value):
+        raise DatasetError(f"{what} {value[:80]!r} contains a control character")
 
 
 def find_predictions(folder: Path) -> list[PredictionSet]:

@@ -1,5 +1,6 @@
 """The project file `sync.toml`: dataset, views, store, and each stage's settings."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from sync_store.config import from_table, shown, suggest
 from sync_store.dataset_config import DEFAULT_VIEWS, DatasetConfig, ViewConfig
 from sync_store.errors import ProjectError
 from sync_store.names import check_name
+from sync_store.place import Place, to_place
 
 PROJECT_FILE = "sync.toml"
 
@@ -24,8 +26,13 @@ MAX_BYTES = 1 << 20
 class StoreConfig:
     """Where features are kept."""
 
-    path: Path = Path("features.zarr")
-    """Folder of the store, relative to sync.toml."""
+    path: str = "features.zarr"
+    """Folder of the store, relative to sync.toml, or `s3://bucket/name`."""
+    cache: str | None = None
+    """Folder in which what is read of the store is kept, such as "$TMPDIR/features": for a store that is far away."""
+
+    def __post_init__(self) -> None:
+        to_place(self.path, Path())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +89,16 @@ class Project:
         return (self.folder if beside else self.dataset_root) / "splits"
 
     @property
-    def store_path(self) -> Path:
-        """Absolute folder of the feature store."""
-        return self.folder / self.store.path
+    def store_path(self) -> Place:
+        """Where the feature store is."""
+        return to_place(self.store.path, self.folder)
+
+    @property
+    def cache_path(self) -> Path | None:
+        """Absolute folder of what is kept of the store, if that is wanted; variables and ~ are filled in."""
+        if self.store.cache is None:
+            return None
+        return self.folder / Path(os.path.expandvars(self.store.cache)).expanduser()
 
     @property
     def runs_path(self) -> Path:

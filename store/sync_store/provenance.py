@@ -1,5 +1,6 @@
 """Where numbers come from: versions of code and libraries, the machine, digests of files."""
 
+import errno
 import hashlib
 import platform
 import subprocess
@@ -8,11 +9,21 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from sync_store.bounded import is_special
+
 _BLOCK_BYTES = 1 << 20
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, hex."""
+def file_digest(path: Path, max_bytes: int | None = None) -> str:
+    """SHA-256 of a file's bytes, hex.
+
+    Raises:
+        OSError: If the system can't read it, it is a pipe or a device, or larger than `max_bytes`.
+    """
+    if is_special(path):
+        raise OSError(errno.EINVAL, "it isn't a file but a pipe or a device", str(path))
+    if max_bytes is not None and (size := path.stat().st_size) > max_bytes:
+        raise OSError(errno.EFBIG, f"it has {size} bytes, more than {max_bytes}", str(path))
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):

@@ -4,7 +4,7 @@ Axes: T rows, D feature width.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,12 @@ from sync_store.layout import (
     read_attributes,
     recording_path,
 )
+from sync_store.place import Place, as_zarr_store, files, for_each, subfolders
+from sync_store.s3 import S3Path
 from sync_store.shards import read_features, read_timestamps
+
+_DESCRIBED_AT_ONCE = 32
+"""Recordings of a bucket, each of which takes four requests."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,7 +64,7 @@ class Entry:
 class FeatureStore:
     """A store, for reading."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         """Open a store.
 
         Raises:
@@ -71,10 +76,11 @@ class FeatureStore:
             )
         check_format(read_attributes(path), path)
         self.path = path
+        self._feature_sets: dict[str, dict[str, Any]] = {}
 
     def feature_sets(self) -> list[str]:
         """Names of the feature sets, sorted."""
-        return _groups(self.path)
+        return groups(self.path)
 
     def feature_set(self, name: str) -> dict[str, Any]:
         """Attributes of a feature set: fingerprint, feature_dim, recipe, trained_on.
@@ -82,16 +88,19 @@ class FeatureStore:
         Raises:
             IncompleteError: If the store has none of that name.
         """
+        if name in self._feature_sets:
+            return self._feature_sets[name]
         known = self.feature_sets()
         attributes = read_attributes(self.path / name) if name in known else {}
         if not attributes:
             hint = suggest(name, known) if known else "; it holds none yet"
             raise IncompleteError(f"{self.path}: there is no feature set {name!r}{hint}")
+        self._feature_sets[name] = attributes
         return attributes
 
     def views(self, feature_set: str) -> list[str]:
         """Names of the views of a feature set, sorted."""
-        return _groups(self.path / feature_set)
+        return groups(self.path / feature_set)
 
     def entries(self, feature_set: str, view: str) -> list[Entry]:
         """Every recording of one view, complete or not, sorted by name.
@@ -101,17 +110,19 @@ class FeatureStore:
         """
         folder = self.path / feature_set / view
         cached = _read_index(folder / INDEX)
-        fresh = {}
-        for name in _groups(folder):
-            status = (folder / name / METADATA).stat()
-            stamp = [status.st_mtime_ns, status.st_size]
-            known = cached.get(name, {})
-            fresh[name] = (
-                known if known.get("stamp") == stamp else {**_describe(folder / name), "stamp": stamp}
-            )
+        stamps = read_stamps(folder)
+        changed = [name for name, stamp in stamps.items() if cached.get(name, {}).get("stamp") != stamp]
+        found = for_each(folder, lambda name: _describe(folder / name), changed, at_once=_DESCRIBED_AT_ONCE)
+        described = dict(zip(changed, found, strict=True))
+        fresh = {
+            name: {**described[name], "stamp": stamp} if name in described else cached[name]
+            for name, stamp in stamps.items()
+        }
         complete = {name: entry for name, entry in fresh.items() if entry["complete"]}
-        if complete != cached and os.access(folder, os.W_OK):
-            with suppress(OSError):  # a full disk, or something else in its place: nobody needs it
+        if complete != cached and (isinstance(folder, S3Path) or os.access(folder, os.W_OK)):
+            with suppress(
+                OSError
+            ):  # a full disk, no right to, or something else in its place: nobody needs it
                 write_json(folder / INDEX, complete)
         return [
             Entry(recording=name, **{key: value for key, value in entry.items() if key != "stamp"})
@@ -177,6 +188,10 @@ class FeatureStore:
             raise StoreError(f"{folder}: {len(rows)} rows of features but {len(timestamps)} timestamps")
         return Features(features=rows, timestamps=timestamps)
 
+    def read_each(self, feature_set: str, view: str, recordings: Iterable[str]) -> Iterator[Features]:
+        """Read several recordings, in their order; see `read`."""
+        return for_each(self.path, lambda name: self.read(feature_set, view, name), recordings)
+
     def timestamps(self, feature_set: str, view: str, recording: str) -> npt.NDArray[np.int64]:
         """Read the times of the rows of a complete recording alone: int64 (T,) nanoseconds.
 
@@ -195,7 +210,7 @@ class FeatureStore:
         again = make_again(self.feature_set(feature_set).get("recipe", {}), view, recording)
         return StoreError(f"recording {recording}, view {view}: {folder} is damaged ({error}). {again}")
 
-    def _folder(self, feature_set: str, view: str, recording: str) -> Path:
+    def _folder(self, feature_set: str, view: str, recording: str) -> Place:
         self.attributes(feature_set, view, recording)
         return recording_path(self.path, feature_set, view, recording)
 
@@ -212,12 +227,12 @@ def make_again(recipe: Mapping[str, Any], view: str, recording: str) -> str:
     return f"{how_made(recipe, 'it again')} --view {view} --recording {recording} --overwrite"
 
 
-def _timestamps(folder: Path) -> npt.NDArray[np.int64]:
+def _timestamps(folder: Place) -> npt.NDArray[np.int64]:
     times = read_timestamps(folder / TIMESTAMPS)
     return np.asarray(open_array(folder / TIMESTAMPS)[:]) if times is None else times
 
 
-def open_array(path: Path) -> "zarr.Array[Any]":
+def open_array(path: Place) -> "zarr.Array[Any]":
     """Open an array for zarr-python to read, of version 3 only: values of older ones may be pickled code.
 
     Raises:
@@ -225,22 +240,35 @@ def open_array(path: Path) -> "zarr.Array[Any]":
             zarr-python would make a list.
         Exception: Whatever zarr-python says of a damaged one.
     """
-    if special := next((file for file in path.rglob("*") if is_special(file)), None):
+    found = dict(files(path))
+    if special := next((file for file in found if isinstance(file, Path) and is_special(file)), None):
         raise StoreError(f"{special}: isn't a file but a pipe or a device")
-    array = zarr.open_array(path, mode="r", zarr_format=3)
-    size_bytes = sum(_sizes(path))
+    array = zarr.open_array(as_zarr_store(path, read_only=True), mode="r", zarr_format=3)
+    size_bytes = sum(status.st_size for status in found.values())
     if array.nchunks > size_bytes:
         raise StoreError(f"{path}: states {array.nchunks} chunks, but its files have {size_bytes} bytes")
     return array
 
 
-def _groups(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return []
-    return sorted(e.name for e in os.scandir(folder) if e.is_dir() and (folder / e.name / METADATA).is_file())
+def groups(folder: Place) -> list[str]:
+    """Names of the groups right below one, sorted; none if it isn't there."""
+    return [name for name in subfolders(folder) if (folder / name / METADATA).is_file()]
 
 
-def _read_index(path: Path) -> dict[str, Any]:
+def read_stamps(folder: Place) -> dict[str, list[int]]:
+    """When the metadata of each group right below one were written, in ns, and their size; sorted by name."""
+    if isinstance(folder, S3Path):  # one request for many
+        found = {
+            path.parent.name: status
+            for path, status in folder.files()
+            if path.name == METADATA and path.parent.parent == folder
+        }
+        return {name: [status.st_mtime_ns, status.st_size] for name, status in sorted(found.items())}
+    stats = {name: (folder / name / METADATA).stat() for name in groups(folder)}
+    return {name: [status.st_mtime_ns, status.st_size] for name, status in stats.items()}
+
+
+def _read_index(path: Place) -> dict[str, Any]:
     """The cached entries by recording; empty if there is no usable index."""
     try:
         table = read_json(path)
@@ -261,7 +289,7 @@ def _is_entry(entry: Mapping[str, Any]) -> bool:
     return set(entry) == set(kinds) and all(isinstance(entry[key], kind) for key, kind in kinds.items())
 
 
-def _describe(folder: Path) -> dict[str, Any]:
+def _describe(folder: Place) -> dict[str, Any]:
     """All of an `Entry` but the name; `problem` only where there is one."""
     timestamps = np.zeros(0, dtype=np.int64)
     complete, problem = False, dict[str, str]()
@@ -276,15 +304,6 @@ def _describe(folder: Path) -> dict[str, Any]:
         "complete": complete,
         "num_rows": len(timestamps),
         "duration_seconds": round(span_ns / 1e9, 3),
-        "size_bytes": sum(_sizes(folder)),
+        "size_bytes": sum(status.st_size for _, status in files(folder)),
         **problem,
     }
-
-
-def _sizes(folder: Path | str) -> Iterator[int]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _sizes(entry.path)
-            else:
-                yield entry.stat().st_size

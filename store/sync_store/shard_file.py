@@ -3,20 +3,19 @@
 zarr-python takes 24 ms for 16 MiB, this 7 and the flush to disk (zarr 3.1.6, 2 cores). Axes: T rows, D feature width.
 """
 
-from pathlib import Path
-
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
 from sync_store.atomic import write_atomic
 from sync_store.layout import FEATURE_DTYPE
+from sync_store.place import Place
 
 _ABSENT = 2**64 - 1
 """Offset and length, in the index, of a chunk that has no rows."""
 
 
-def write_shard(path: Path, rows: npt.NDArray[np.float16], *, chunk_rows: int, shard_rows: int) -> None:
+def write_shard(path: Place, rows: npt.NDArray[np.float16], *, chunk_rows: int, shard_rows: int) -> None:
     """Write one shard, whole or not at all; it is on disk when this returns.
 
     Args:

@@ -1,25 +1,25 @@
 """Reads a recording's two arrays straight from their files, as `store_layout.md` describes them.
 
 zarr-python reads any array, but copies each value three times on its way. Here values are read to where they
-stay, by two threads where the files are in the page cache. Axes: T rows, D feature width.
+stay, by two threads where the files are in the page cache. Objects of a bucket are fetched whole, several at a time.
+Axes: T rows, D feature width.
 """
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from io import FileIO
-from pathlib import Path
 from typing import Any
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from sync_store.bounded import is_special, read_json
+from sync_store.bounded import read_json
 from sync_store.errors import StoreError
-from sync_store.layout import FEATURE_DTYPE, METADATA, TIMESTAMP_DTYPE
+from sync_store.layout import FEATURE_DTYPE, METADATA, TIMESTAMP_DTYPE, shard_path
+from sync_store.opened import Fetched, Opened, open_at
+from sync_store.place import Place, for_each
 
 _CHECKSUM_BYTES = 4
 _ENTRY_BYTES = 16
@@ -34,7 +34,7 @@ Rows = npt.NDArray[np.float16]
 Times = npt.NDArray[np.int64]
 
 
-def read_features(array: Path) -> Rows | None:
+def read_features(array: Place) -> Rows | None:
     """Read the whole array `features` of a complete recording.
 
     Args:
@@ -53,25 +53,64 @@ def read_features(array: Path) -> Rows | None:
         return None
     rows = np.empty((layout.num_rows, layout.feature_dim), dtype=FEATURE_DTYPE)
     chunks: list[_Chunk] = []
-    with ExitStack() as files:
+    starts = range(0, layout.num_rows, layout.shard_rows)
+    paths = [shard_path(array, number) for number in range(len(starts))]
+    with ExitStack() as opened:
         cached = True
-        for shard, start in enumerate(range(0, layout.num_rows, layout.shard_rows)):
-            file = files.enter_context(_open(array / "c" / str(shard) / "0"))
-            cached &= _is_cached(file)
+        for start, file in zip(starts, for_each(array, open_at, paths), strict=True):
+            opened.enter_context(file)
+            cached &= file.is_cached()
             chunks += _chunks(file, layout, rows[start : start + layout.shard_rows])
         _read_chunks(chunks, layout, in_two=cached and len(chunks) > 1)
     return rows
 
 
-def read_timestamps(array: Path) -> Times | None:
+def parse_shard(metadata: Mapping[str, Any], number: int, content: bytes, name: str) -> Rows | None:
+    """The rows of one shard, from the bytes of its file.
+
+    Args:
+        metadata: Of the array `features`.
+        number: Of the shard.
+        content: All bytes.
+        name: For messages.
+
+    Returns:
+        float16 (N, D): all rows of T that it holds; None if the array isn't laid out as specified.
+
+    Raises:
+        StoreError: If a chunk is missing or its checksum is wrong.
+    """
+    layout = _shards(metadata)
+    if layout is None:
+        return None
+    num_rows = min(layout.shard_rows, layout.num_rows - number * layout.shard_rows)
+    rows = np.empty((num_rows, layout.feature_dim), dtype=FEATURE_DTYPE)
+    chunks = list(_chunks(Fetched(name, content), layout, rows))
+    _read_chunks(chunks, layout, in_two=False)
+    return rows
+
+
+def parse_timestamps(metadata: Mapping[str, Any], content: bytes, name: str) -> Times | None:
+    """All timestamps, int64 (T,), from the bytes of their file. Otherwise as `parse_shard`."""
+    shape = metadata.get("shape")
+    if not _is_laid_out(metadata, "int64", shape, _CHECKED_BYTES):
+        return None
+    return _times(Fetched(name, content), shape)
+
+
+def read_timestamps(array: Place) -> Times | None:
     """Read the whole array `timestamps`: int64 (T,). Otherwise as `read_features`."""
     metadata = read_json(array / METADATA)
     shape = metadata.get("shape")
     if not _is_laid_out(metadata, "int64", shape, _CHECKED_BYTES):
         return None
+    with open_at(array.joinpath("c", "0")) as file:
+        return _times(file, shape)
+
+
+def _times(file: Opened, shape: Any) -> Times:
     times = np.empty(shape, dtype=TIMESTAMP_DTYPE)
-    with _open(array / "c" / "0") as file:
-        _read_checked(file, 0, times)
+    _read_checked(file, 0, times)
     return times
 
 
@@ -87,7 +126,7 @@ class _Shards:
         return self.chunk_rows * self.feature_dim * FEATURE_DTYPE.itemsize
 
 
-def _shards(metadata: dict[str, Any]) -> _Shards | None:
+def _shards(metadata: Mapping[str, Any]) -> _Shards | None:
     """Sizes of a sharded array, or None if its metadata differ from the specification in what matters."""
     try:
         (num_rows, feature_dim), (codec,) = metadata["shape"], metadata["codecs"]
@@ -107,7 +146,7 @@ def _shards(metadata: dict[str, Any]) -> _Shards | None:
     return _Shards(num_rows=num_rows, feature_dim=feature_dim, shard_rows=shard_rows, chunk_rows=chunk_rows)
 
 
-def _is_laid_out(metadata: dict[str, Any], data_type: str, chunk_shape: Any, codecs: Any) -> bool:
+def _is_laid_out(metadata: Mapping[str, Any], data_type: str, chunk_shape: Any, codecs: Any) -> bool:
     specified = {
         "node_type": "array",
         "data_type": data_type,
@@ -120,16 +159,16 @@ def _is_laid_out(metadata: dict[str, Any], data_type: str, chunk_shape: Any, cod
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Chunk:
-    file: FileIO
+    file: Opened
     offset: int
     rows: Rows
     """Where its rows go: fewer than it holds, where the recording ends in it."""
 
 
-def _chunks(file: FileIO, layout: _Shards, rows: Rows) -> Iterator[_Chunk]:
+def _chunks(file: Opened, layout: _Shards, rows: Rows) -> Iterator[_Chunk]:
     """The chunks of a shard, by its index, for `rows`, those that the shard holds of T."""
     index_bytes = layout.shard_rows // layout.chunk_rows * _ENTRY_BYTES
-    if (size := os.fstat(file.fileno()).st_size) < index_bytes + _CHECKSUM_BYTES:
+    if (size := file.size) < index_bytes + _CHECKSUM_BYTES:
         raise StoreError(f"{file.name}: has {size} bytes, less than its index")
     index = np.empty(index_bytes // 8, dtype="<u8")
     _read_checked(file, size - index_bytes - _CHECKSUM_BYTES, index)
@@ -139,24 +178,6 @@ def _chunks(file: FileIO, layout: _Shards, rows: Rows) -> Iterator[_Chunk]:
         if num_bytes != layout.chunk_bytes + _CHECKSUM_BYTES or offset + num_bytes > size:
             raise StoreError(f"{file.name}: chunk {chunk} is missing or misplaced")
         yield _Chunk(file=file, offset=offset, rows=rows[start : start + layout.chunk_rows])
-
-
-def _open(path: Path) -> FileIO:
-    if is_special(path):
-        raise StoreError(f"{path}: isn't a file but a pipe or a device")
-    return FileIO(path)
-
-
-def _is_cached(file: FileIO) -> bool:
-    """Whether a file's first byte is in the page cache; if not, the system starts to read ahead.
-
-    A big read that comes first is waited for as a whole: 100 ms for eight recordings of 9,000 x 1,024 values, and
-    61 after this (Linux 6.18, 2 cores). Two threads would disturb it, and take longer than one.
-    """
-    try:
-        return os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT) == 1
-    except OSError:  # EAGAIN where it isn't, EOPNOTSUPP where the file system can't tell
-        return False
 
 
 def _read_chunks(chunks: list[_Chunk], layout: _Shards, *, in_two: bool) -> None:
@@ -175,15 +196,15 @@ def _read_chunks(chunks: list[_Chunk], layout: _Shards, *, in_two: bool) -> None
         return rest.result()
 
 
-def _read_checked(file: FileIO, offset: int, values: npt.NDArray[Any], padding_bytes: int = 0) -> None:
+def _read_checked(file: Opened, offset: int, values: npt.NDArray[Any], padding_bytes: int = 0) -> None:
     """Fill a contiguous array with the bytes at `offset`, and compare with the checksum after the padding."""
     target = values.reshape(-1).view(np.uint8)
-    if os.preadv(file.fileno(), [target.data], offset) != len(target):
+    if file.read_into(target.data, offset) != len(target):
         raise StoreError(f"{file.name}: ends early")
     checksum = google_crc32c.value(target)
     end = offset + len(target) + padding_bytes
     for start in range(end - padding_bytes, end, _PADDING_BYTES):
-        part = os.pread(file.fileno(), min(_PADDING_BYTES, end - start), start)
+        part = file.read(min(_PADDING_BYTES, end - start), start)
         checksum = google_crc32c.extend(checksum, part)
-    if checksum != int.from_bytes(os.pread(file.fileno(), _CHECKSUM_BYTES, end), "little"):
+    if checksum != int.from_bytes(file.read(_CHECKSUM_BYTES, end), "little"):
         raise StoreError(f"{file.name}: the bytes at {offset} don't fit their checksum")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from sync_store.layout import (
     rows_per_shard,
     sha256_rows,
 )
+from sync_store.place import Place, subfolders
 from sync_store.reader import FeatureStore, make_again, open_array
 
 
@@ -43,12 +43,11 @@ def verify_store(store: FeatureStore, feature_sets: list[str], views: list[str])
     Yields:
         One finding a recording, in the order of names, as each is read.
     """
+    store = FeatureStore(store.path)  # which may know of feature sets as they were
     for feature_set in feature_sets or store.feature_sets():
         set_problem = _set_problem(store, feature_set)
         for view in views or store.views(feature_set):
-            for recording in sorted(
-                p.name for p in (store.path / feature_set / view).glob("*/") if p.is_dir()
-            ):
+            for recording in subfolders(store.path / feature_set / view):
                 problem, state = set_problem, "damaged"
                 if not set_problem:
                     state, problem = _look(store, feature_set, view, recording)
@@ -114,7 +113,7 @@ def _check(store: FeatureStore, feature_set: str, view: str, recording: str) -> 
     return "good"
 
 
-def _open(path: Path, dtype: "np.dtype[Any]") -> "zarr.Array[Any]":
+def _open(path: Place, dtype: "np.dtype[Any]") -> "zarr.Array[Any]":
     try:
         array = open_array(path)
     except Exception as error:

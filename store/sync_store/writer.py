@@ -5,7 +5,6 @@ whole; `complete` and the digests follow when everything else is on disk.
 """
 
 import logging
-import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,8 +32,10 @@ from sync_store.layout import (
     read_attributes,
     recording_path,
     sha256_rows,
+    shard_path,
     write_timestamps,
 )
+from sync_store.place import Place, as_zarr_store, delete_tree
 from sync_store.shard_file import write_shard
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class RecordingWriter:
 
     def __init__(
         self,
-        store: Path,
+        store: Place,
         feature_set: FeatureSet,
         view: str,
         recording: str,
@@ -63,7 +64,7 @@ class RecordingWriter:
         """Open a recording for writing, and go on with one that was left incomplete by the same settings.
 
         Args:
-            store: Folder of the store; made if it doesn't exist.
+            store: The store; made if it doesn't exist.
             feature_set: What the rows are; checked against what the store holds.
             view: Name of the view.
             recording: Name of the recording.
@@ -195,15 +196,13 @@ class RecordingWriter:
                 "timestamps_sha256": sha256_rows(self._timestamps),
             }
         )
-        flush_tree(self._folder)
-        for parent in self._folder.parents[:3]:
-            flush_folder(parent)
+        flush_recording(self._folder)
         self.close()
 
     def _write_shard(self) -> None:
         self._claim.check()
         rows = self._buffer[: self._buffered]
-        path = self._folder / FEATURES / "c" / str(len(self._digests)) / "0"
+        path = shard_path(self._folder / FEATURES, len(self._digests))
         with ThreadPoolExecutor(max_workers=1) as beside:  # as long as writing, and without the GIL
             digest = beside.submit(sha256_rows, rows)
             write_shard(path, rows, chunk_rows=self._features.chunks[0], shard_rows=self._shard_rows)
@@ -221,7 +220,7 @@ class RecordingWriter:
         self._claim.check()
         delete_recording(self._folder)
         ensure_group(self._folder.parent, {})
-        group = zarr.create_group(self._folder)
+        group = zarr.create_group(as_zarr_store(self._folder))
         write_timestamps(group, self._timestamps)
         create_features(group, self.num_rows, self._feature_dim)
         group.update_attributes(self._attributes)  # written last: without it the next writer starts anew
@@ -233,10 +232,11 @@ class RecordingWriter:
             if existing:
                 log.warning("%s: was begun with other settings or files; starting anew", self._where)
             return None
-        for orphan in self._folder.rglob("*.partial"):
-            orphan.unlink()
+        if isinstance(self._folder, Path):
+            for orphan in self._folder.rglob("*.partial"):
+                orphan.unlink()
         try:
-            group = zarr.open_group(self._folder, mode="r+")
+            group = zarr.open_group(as_zarr_store(self._folder), mode="r+")
             features, timestamps = group[FEATURES], group[TIMESTAMPS]
             assert isinstance(features, zarr.Array) and isinstance(timestamps, zarr.Array)
             same = np.array_equal(np.asarray(timestamps[:]), self._timestamps)
@@ -250,11 +250,18 @@ class RecordingWriter:
         return group, digests
 
 
-def delete_recording(folder: Path) -> None:
+def flush_recording(folder: Place) -> None:
+    """Flush a recording to disk, and the folders of its view, feature set and store."""
+    flush_tree(folder)
+    for _ in ("view", "feature set", "store"):
+        folder = folder.parent
+        flush_folder(folder)
+
+
+def delete_recording(folder: Place) -> None:
     """Delete one recording so that no reader ever takes the rest of it for a whole one."""
     (folder / METADATA).unlink(missing_ok=True)
-    if folder.exists():
-        shutil.rmtree(folder)
+    delete_tree(folder)
 
 
 def _good_shards(features: "zarr.Array[Any]") -> list[str]:

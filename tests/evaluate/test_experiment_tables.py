@@ -297,8 +297,8 @@ def test_checks_on_features_of_a_trained_backbone_are_flagged(featured: Any) -> 
         ("[]", "isn't a check's result .TypeError"),
         ('{"seed": 0, "metrics": {}}', "isn't a check's result .KeyError: 'accuracy'"),
         ('{"seed": "0", "metrics": {"accuracy": 1}}', "seed must be a whole number, got '0'"),
-        ('{"seed": 0, "metrics": {"accuracy": NaN}}', "accuracy must be a number, got nan"),
-        ('{"seed": 0, "metrics": {"accuracy": true}}', "accuracy must be a number, got True"),
+        ('{"seed": 0, "metrics": {"accuracy": NaN}}', "accuracy must be a number from 0 to 100, got nan"),
+        ('{"seed": 0, "metrics": {"accuracy": true}}', "accuracy must be a number from 0 to 100, got True"),
     ],
 )
 def test_a_damaged_check_is_an_error(featured: Any, content: str, problem: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from sync_eval.report.curves import (
     TOP,
     WIDTH,
     Chart,
+    Stage,
     draw_charts,
     nice_ticks,
     read_stages,
 )
 from sync_eval.runs import find_groups
+from sync_store.errors import DatasetError
 
 
 def journal(folder: Path, lines: list[dict[str, Any]], selected: int | None = None, rest: str = "") -> None:
@@ -118,3 +121,24 @@ def test_ticks_are_round_evenly_spaced_and_inside(low: float, length: float, abo
         all(low - 1e-5 * length <= tick <= low + length * (1 + 1e-5) for tick in ticks)
         or length < abs(low) * 1e-4
     )
+
+
+def test_a_journal_that_is_no_file(seeds: Any) -> None:
+    stage = seeds.root / "runs" / "main" / "seed-0" / "teacher"
+    stage.mkdir(parents=True)
+    os.mkfifo(stage / "journal.jsonl")
+    with pytest.raises(
+        DatasetError, match=r"teacher/journal\.jsonl: can't be read as a journal \(it isn't a file"
+    ):
+        charts_of(seeds)
+
+
+@given(
+    st.lists(st.floats() | st.integers() | st.sampled_from([10**400, 5e-324, 1e308, True, None]), max_size=4)
+)
+def test_any_values_are_drawn_or_left_out(values: list[Any]) -> None:
+    epochs = tuple({"epoch": 10**number, "loss": value} for number, value in enumerate(values))
+    stage = Stage(run="r", name="teacher", seed=0, epochs=epochs, selected_epoch=1)
+    for chart in draw_charts([stage], [0]).get("r", []):
+        for _, y in (point.split(",") for line in chart.lines for point in line.points.split()):
+            assert TOP - 0.1 <= float(y) <= HEIGHT - BOTTOM + 0.1

@@ -1,5 +1,6 @@
 """Bins of equal time, what failed how often, and options that don't fit; the jobs: tests/services."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,23 @@ def test_a_dry_run_says_what_is_left_and_does_nothing(lab: Path, call_extract: A
     done = call_extract(lab, "--cluster", "local", "--dry-run")
     assert (done.exit_code, done.stdout) == (0, "e4/r0: about 22 rows\ne4/r1: about 45 rows\n")
     assert not (lab / "extract-jobs").exists() and not (lab / "features.zarr").exists()
+
+
+def test_another_video_than_the_stored_rows_are_of_is_said(
+    lab: Path, call_extract: Any, make_video: Callable[..., Path]
+) -> None:
+    assert call_extract(lab, "--cluster", "none").exit_code == 0
+    video = lab / "videos" / "r0" / "e4.mp4"
+    video.unlink()
+    make_video(video, count=60)
+    done = call_extract(lab, "--cluster", "local", "--json")
+    assert done.exit_code == 3
+    assert "failed: e4/r0: the size of e4.mp4 in bytes has changed from" in done.stderr
+    report = json.loads(done.stdout)
+    assert (report["to_do"], [failure["recording"] for failure in report["changed"]]) == ([], ["r0"])
+    mended = call_extract(lab, "--overwrite", "--recording", "r0")
+    assert mended.exit_code == 0, mended.stderr
+    assert call_extract(lab, "--cluster", "local").exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -161,34 +161,6 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Iterator[Call]:
     root.handlers[:], root.level = handlers, level
 
 
-@pytest.fixture
-def mount() -> Iterator[Callable[[Path, str], bool]]:
-    """Mount a file system in memory, or mount it anew with other options: `mount(folder, options)`.
-
-    False if it is being written to at this moment and so can't become read-only.
-    """
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small tmpfs needs root; run as root to test full and failing disks")
-    mounted: list[Path] = []
-
-    def mount(folder: Path, options: str) -> bool:
-        if folder in mounted:
-            command = ["mount", "-o", f"remount,{options}", str(folder)]
-        else:
-            command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode and folder not in mounted:
-            pytest.skip(f"can't mount a tmpfs here: {done.stderr.strip()}")
-        if not done.returncode and folder not in mounted:
-            mounted.append(folder)
-        assert not done.returncode or "busy" in done.stderr, done.stderr
-        return not done.returncode
-
-    yield mount
-    for folder in mounted:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 @pytest.fixture(scope="session")
 def wait_until() -> Callable[[Callable[[], bool], "subprocess.Popen[str]"], None]:
     """Wait until something has happened; fail if the process ends before."""

@@ -27,6 +27,7 @@ LIBRARIES = (
     "sync_extract.importing.run",
     "sync_extract.backbones.tsm",
     "sync_extract.pipeline",
+    "sync_store.copying",
     "sync_train.run",
 )
 """What a command would import before it does anything."""

@@ -41,7 +41,7 @@ def test_a_wrong_date_makes_nothing_stale_and_nothing_else(
 ) -> None:
     faketime = shutil.which("faketime")
     if faketime is None:
-        pytest.skip("no faketime on the PATH. Install Debian's package faketime to test wrong dates")
+        pytest.fail("no faketime on the PATH: `make test-services` installs Debian's package")
     shutil.copytree(whole.store / "tsm-random-demo", lab.store / "tsm-random-demo")
     shutil.copy(whole.store / "zarr.json", lab.store)
     shutil.rmtree(lab.recording("r2", "v3"))

@@ -99,6 +99,14 @@ COMMANDS = (
         files="*/*/*/features/c/*/0",
     ),
     Command(
+        name="sync-extract copy",
+        module="sync_extract.cli",
+        arguments=("copy", "features.zarr", "copied.zarr"),
+        output="copied.zarr",
+        unit="shards",
+        files="*/*/*/features/c/*/0",
+    ),
+    Command(
         name="sync-train",
         module="sync_train.cli",
         arguments=(),

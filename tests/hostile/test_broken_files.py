@@ -1,6 +1,7 @@
 """Each file that a command reads, put in a state that no program left it in: one line that names it, and no more."""
 
 import gzip
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,9 @@ READERS = {
     f"{SEED}/predictions/tas/e4/predictions.json": ("sync-eval",),
     f"{SEED}/config.json": EXPORT,
     f"{SEED}/tas/inputs.json": EXPORT,
+    f"{SEED}/tas/result.json": AGAIN,
+    f"{SEED}/tas/journal.jsonl": ("sync-eval", "report"),
+    "mine.toml": ("sync-eval", "table", "mine.toml"),
     "model/config.json": ("sync-train", "apply", "model", "--recording", "e0"),
     "model/recipe.json": ("sync-train", "apply", "model", "--recording", "e0"),
 }
@@ -65,20 +69,54 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 OF_JSON = ("nested", "a list", "a number", "half a character")
 """Of others than JSON these are lines of text."""
 
-OF_ANY_TEXT = ("zeros", "a list", "a number", "nested", "half a character")
-"""Of classes.txt these are the names of classes."""
+LEFT_OUT = {
+    "classes.txt": ("zeros", *OF_JSON),
+    "journal.jsonl": ("empty", "zeros", "a picture", "compressed", *OF_JSON),
+}
+"""Any text is names of classes, any line that isn't an epoch's ends a journal."""
+
+
+def damages_of(path: Path) -> list[str]:
+    left_out = LEFT_OUT.get(path.name, () if path.suffix in (".json", ".toml") else OF_JSON)
+    return [damage for damage in DAMAGES if damage not in left_out]
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_broken_file_is_one_line(lab: Any, name: str) -> None:
     path = lab.root / name
-    left_out = {"classes.txt": OF_ANY_TEXT}.get(name, () if path.suffix in (".json", ".toml") else OF_JSON)
-    for damage in [damage for damage in DAMAGES if damage not in left_out]:
+    for damage in damages_of(path):
         path.unlink(missing_ok=True)
         DAMAGES[damage](path)
         done = lab.run(*READERS[name])
         message = done.failed if done.status == 3 else done.message
         assert path.name in message or path.parent.name in message, (damage, message)
+        path.rmdir() if damage == "a folder" else path.unlink()
+
+
+RELEASES = {
+    "egoexo4d/takes.json": [{"take_name": "cmu_1", "take_uid": "1", "frame_aligned_videos": {}}],
+    "egoexo4d/annotations/keystep_train.json": {"annotations": {}, "taxonomy": {}},
+    "egoexo4d/annotations/keystep_val.json": {"annotations": {}, "taxonomy": {}},
+    "assembly101/coarse-annotations/actions.csv": "action_id,action_cls\n0,attach\n",
+    "assembly101/coarse-annotations/coarse_labels/assembly_r1.txt": "0\t30\tattach\t\n",
+    "assembly101/recordings/r1/C10118_rgb.mp4": "",
+}
+"""What is read of two published datasets, each of one recording."""
+
+
+@pytest.mark.parametrize("name", [name for name in RELEASES if not name.endswith((".mp4", "val.json"))])
+def test_a_broken_file_of_a_release_is_one_line(lab: Any, name: str) -> None:
+    for other, content in RELEASES.items():
+        (lab.root / other).parent.mkdir(parents=True, exist_ok=True)
+        (lab.root / other).write_text(content if isinstance(content, str) else json.dumps(content))
+    kind = name.split("/")[0]
+    (lab.root / "sync.toml").write_text(f'[dataset]\nkind = "{kind}"\nroot = "{kind}"\n')
+    path = lab.root / name
+    for damage in damages_of(path):
+        path.unlink(missing_ok=True)
+        DAMAGES[damage](path)
+        message = lab.run("sync-extract", "split", "--sizes", "1/1/1", "--overwrite").message
+        assert path.name in message, (damage, message)
         path.rmdir() if damage == "a folder" else path.unlink()
 
 

@@ -69,7 +69,7 @@ def test_commands_never_run_it(lab: Any, write: Callable[[Any, Path], None]) -> 
     for command in (
         ("sync-extract", "import", "npy", "evil", "--view", "e4"),
         ("sync-extract", "import", "omnivore", "evil"),
-        ("sync-extract", "--overwrite", "--backbone", "tsm-resnet50", "--weights", "evil/uid_e4_0.pth"),
+        ("sync-extract", "--overwrite", "--backbone", "tsm", "--weights", "evil/uid_e4_0.pth"),
         ("sync-train", "-q", "--method", "tas"),
         ("sync-train", "apply", "runs/main/seed-0/tas"),
     ):

@@ -6,6 +6,7 @@ Where the other commands' words don't matter, it runs in the tests' own process,
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -328,6 +329,26 @@ def test_other_weights_than_the_exported_ones_are_refused(
     assert done.exit_code == 1
     assert done.stderr.startswith(f"error: {path}: isn't the file that was exported (SHA-256 ")
     assert not (tmp_path / "predictions").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("{", r"isn't a model's config \(JSONDecodeError: "),
+        ("[1]", r"isn't a model's config \(TypeError: "),
+        ('{"windowing": 1}', r"isn't a model's config \(KeyError: 'classes'\)"),
+        ('{"classes": "abc"}', r"isn't a model's config \(classes must be a list of texts\)"),
+    ],
+)
+def test_a_models_config_that_is_none(
+    desk: Path, tmp_path: Path, predict: Predict, content: str, problem: str
+) -> None:
+    """Nothing is left to predict, so the model itself isn't opened."""
+    shutil.copytree(desk / "model", tmp_path / "model")
+    (tmp_path / "model" / "config.json").write_text(content)
+    done = predict(f"{NAME}.mp4", "--run", tmp_path / "model", cwd=desk)
+    assert done.exit_code == 1
+    assert re.fullmatch(rf"error: \S+/model/config\.json: {problem}.*\n", done.stderr), done.stderr
 
 
 def edit_recipe(folder: Path, *, only: dict[str, Any] | None = None, **changes: Any) -> None:

@@ -23,7 +23,8 @@ import pytest
 from obstore.store import S3Store
 
 from sync_demo.encode import COLOR, write_video
-from sync_store.layout import CLAIMS
+from sync_store.layout import CLAIMS, INDEX
+from sync_store.s3 import S3Path
 
 SCRIPTS = Path(__file__).parent
 
@@ -146,6 +147,11 @@ class S3:
         """The bucket as obstore sees it."""
         return S3Store(self.bucket)
 
+    def files(self, name: str) -> dict[str, bytes]:
+        """All objects of a store but the readers' caches, as `Labs.store` gives the files of a folder."""
+        paths = [path for path, _ in S3Path(self.bucket, name).files()]
+        return {path.key: path.read_bytes() for path in paths if path.name != INDEX}
+
 
 def ask_for_bucket(store: S3Store, method: Literal["PUT", "DELETE"]) -> None:
     """PUT makes the bucket, DELETE deletes it once it is empty; HTTPError if the server refuses."""
@@ -214,9 +220,7 @@ class Labs:
     def store(self, folder: Path) -> dict[str, bytes]:
         """All files of the store but the readers' caches."""
         files = [path for path in (folder / "features.zarr").rglob("*") if path.is_file()]
-        return {
-            str(path.relative_to(folder)): path.read_bytes() for path in files if path.name != "index.json"
-        }
+        return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name != INDEX}
 
     def claims(self, folder: Path) -> list[dict[str, Any]]:
         """What the claims say that are held just now."""

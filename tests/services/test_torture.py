@@ -18,5 +18,10 @@ def test_killed_at_three_moments_each_command_leaves_what_it_would_have_left() -
     )
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [re.split(r"\s{2,}", line) for line in done.stdout.splitlines()[1:]]
-    assert [row[0] for row in rows] == ["sync-extract", "sync-extract import lmdb", "sync-train"]
-    assert [row[-1] for row in rows] == ["3 of 3"] * 3
+    assert [row[0] for row in rows] == [
+        "sync-extract",
+        "sync-extract import lmdb",
+        "sync-extract copy",
+        "sync-train",
+    ]
+    assert [row[-1] for row in rows] == ["3 of 3"] * 4

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -347,6 +348,29 @@ class TestCoarse:
         release.write(f"{release.coarse}/actions.csv", content)
         with pytest.raises(DatasetError, match=r"coarse-annotations/actions\.csv" + message):
             release.open().classes()
+
+    @pytest.mark.parametrize("name", ["train.csv", "test.csv"])
+    @pytest.mark.parametrize(
+        ("damage", "problem"),
+        [
+            (os.mkfifo, r"can't be read as CSV \(it isn't a file but a pipe or a device\)"),
+            (Path.mkdir, r"can't be read as CSV \(.*Is a directory"),
+            (lambda path: path.symlink_to("elsewhere"), r"there is no such file"),
+            (
+                lambda path: (path.touch(), os.truncate(path, 10**11)),
+                r"can't .*\(it has 10{11} bytes, more than",
+            ),
+        ],
+        ids=["a pipe", "a folder", "a link to nothing", "a hundred gigabytes"],
+    )
+    def test_lists_of_actions_that_are_no_files(
+        self, release: Release, name: str, damage: Callable[[Path], object], problem: str
+    ) -> None:
+        path = release.root / release.fine / name
+        path.unlink()
+        damage(path)
+        with pytest.raises(DatasetError, match=rf"fine-grained-annotations/{name}: {problem}"):
+            release.open().actions(R1)
 
     def test_no_actions(self, release: Release) -> None:
         (release.root / release.coarse / "actions.csv").unlink()

@@ -210,6 +210,29 @@ class TestClasses:
             dataset.classes()
 
 
+class TestLinksToNothing:
+    """Of an optional file that lies elsewhere and isn't there at present: it isn't as if there were none."""
+
+    @pytest.mark.parametrize(
+        ("name", "read"),
+        [
+            ("classes.txt", lambda dataset: dataset.classes()),
+            ("labels/a.csv", lambda dataset: dataset.labeled("a")),
+            ("labels/a.txt", lambda dataset: dataset.labeled("a")),
+            ("actions/a.csv", lambda dataset: dataset.actions("a")),
+            ("offsets.csv", lambda dataset: dataset.video("a", "v3")),
+            ("recordings.csv", lambda dataset: dataset.procedure("a")),
+        ],
+    )
+    def test_each(
+        self, tmp_path: Path, dataset: FolderDataset, name: str, read: Callable[[FolderDataset], object]
+    ) -> None:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to("elsewhere")
+        with pytest.raises(DatasetError, match=rf"{name}: (can't be read as text \(|there is no such file)"):
+            read(dataset)
+
+
 class TestTables:
     def test_procedures(self, add: Add, dataset: FolderDataset) -> None:
         add("recordings.csv", b"\xef\xbb\xbfnote,recording,procedure\r\nx, a ,truck\r\n")

@@ -153,7 +153,7 @@ def test_an_unknown_view(write: Callable[[str | bytes], Path]) -> None:
             VIEW + '[dataset]\nkind = "lmdb"\n',
             r"kind must be Literal\['folder', 'assembly101', 'egoexo4d', 'frames'\], got 'lmdb'",
         ),
-        (VIEW + "[store]\npath = 3\n", r"\[store\]: path must be a path, got 3"),
+        (VIEW + "[store]\npath = 3\n", r"\[store\]: path must be str, got 3"),
         (
             VIEW + '[experiments]\nfeatures = "x"\n',
             r"\[experiments\]: features must be a section of str, got 'x'",

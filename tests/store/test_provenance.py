@@ -2,8 +2,10 @@
 
 import hashlib
 import importlib.util
+import os
 import platform
 import subprocess
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +19,15 @@ def test_a_files_digest(tmp_path: Path) -> None:
     content = bytes(range(256)) * 10_000  # several blocks and a rest
     (tmp_path / "file").write_bytes(content)
     assert provenance.file_digest(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "damage", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"]
+)
+def test_no_digest_of_what_never_ends(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    damage(tmp_path / "file")
+    with pytest.raises(OSError, match=r"it isn't a file but a pipe or a device: '.*/file'"):
+        provenance.file_digest(tmp_path / "file")
 
 
 def test_versions_of_libraries() -> None:

@@ -1,10 +1,12 @@
 """The journal after crashes."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from sync_store.errors import TrainingError
 from sync_train.journal import Journal, read_journal
 
 
@@ -29,7 +31,20 @@ def test_resuming_drops_what_will_be_done_again_and_a_cut_line(tmp_path: Path) -
     ]
 
 
-@pytest.mark.parametrize("line", ["3", "null", "[]", '{"loss": 1}', '{"epoch": "1"}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "3",
+        "null",
+        "[]",
+        '{"loss": 1}',
+        '{"epoch": "1"}',
+        '{"epoch": true}',
+        '{"epoch": 1, "loss": "low"}',
+        f'{{"epoch": 1, "loss": 1{400 * "0"}}}',
+        "[" * 100_000,
+    ],
+)
 def test_a_line_that_is_no_epochs_ends_it(tmp_path: Path, line: str) -> None:
     (tmp_path / "j").write_text(f'{{"epoch": 0}}\n{line}\n{{"epoch": 2}}\n')
     assert read_journal(tmp_path / "j") == [{"epoch": 0}]
@@ -40,3 +55,11 @@ def test_a_line_that_is_no_epochs_ends_it(tmp_path: Path, line: str) -> None:
 
 def test_a_journal_that_isnt_there_is_empty(tmp_path: Path) -> None:
     assert read_journal(tmp_path / "j") == []
+
+
+def test_a_journal_that_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "j")
+    with pytest.raises(
+        TrainingError, match=r"/j: can't be read \(it isn't a file but a pipe or a device\); train"
+    ):
+        read_journal(tmp_path / "j")

@@ -137,6 +137,27 @@ def test_a_folder_without_inputs_is_begun_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("[" * 100_000, r"can't be read as JSON"),
+        ("[1]", r"can't be read as JSON"),
+        ('{"num_epochs": 3}', r"missing value for field \"selected_epoch\""),
+        (
+            '{"num_epochs": "3", "selected_epoch": 2, "score": null, "final_loss": 1}',
+            r"num_epochs must be int",
+        ),
+    ],
+)
+def test_a_result_that_is_none(tmp_path: Path, content: str, problem: str) -> None:
+    make_stage(tmp_path / "teacher").run(make_model(), INFO, Shrink, Log())
+    (tmp_path / "teacher" / "result.json").write_text(content)
+    with pytest.raises(
+        TrainingError, match=rf"teacher/result\.json: {problem}.*; train anew with --overwrite"
+    ):
+        make_stage(tmp_path / "teacher").run(make_model(), INFO, never, Log())
+
+
+@pytest.mark.parametrize(
     ("inputs", "difference"),
     [
         ({"features": "def"}, "features = 'abc', now 'def'"),

@@ -13,6 +13,7 @@ from sync_store.errors import DatasetError, FingerprintError, StoreError
 from sync_store.exported import RECIPE, check_weights, read_recipe
 from sync_store.labels import segments_to_csv
 from sync_store.names import check_name
+from sync_store.place import Place
 from sync_store.reader import FeatureStore
 from sync_train.checkpoint import SegmenterInfo, load_segmenter
 from sync_train.models.segmenter import Segmenter
@@ -74,7 +75,7 @@ def load_model(folder: Path, device: torch.device) -> Applied:
     )
 
 
-def open_features(applied: Applied, store: Path, feature_set: str | None, device: torch.device) -> Source:
+def open_features(applied: Applied, store: Place, feature_set: str | None, device: torch.device) -> Source:
     """Features for a model.
 
     Args:

@@ -1,5 +1,6 @@
 """The command `sync-train`."""
 
+import os
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,8 +21,19 @@ from sync_train.config import Direction
 from sync_train.request import Request, carry_out, read_config, run_options
 
 
+class _TrainGroup(SyncGroup):
+    """The command; with the other processes of one run, where torchrun has started several."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        if _is_one_of_several():
+            from sync_train.torchrun import run_as_one
+
+            run_as_one(lambda: super(_TrainGroup, self).main(*arguments, **options))
+        return super().main(*arguments, **options)
+
+
 @click.group(
-    cls=SyncGroup,
+    cls=_TrainGroup,
     invoke_without_command=True,
     context_settings={"auto_envvar_prefix": "SYNC", "help_option_names": ["-h", "--help"]},
 )
@@ -74,10 +86,17 @@ def main(
     if ctx.invoked_subcommand is None:
         project = load_project(request.project_path)
         carry_out(request, project, read_config(project, request.overrides, request.settings))
+    elif _is_one_of_several() and ctx.invoked_subcommand != "teacher":
+        raise click.UsageError(f"{ctx.invoked_subcommand} runs in one process: start it without torchrun.")
     elif ctx.get_parameter_source("methods") is ParameterSource.COMMANDLINE:
         raise click.UsageError(f"--method doesn't go before {ctx.invoked_subcommand}.")
     else:
         ctx.obj = request
+
+
+def _is_one_of_several() -> bool:
+    """Whether torchrun has started this process and others."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE") != "1"
 
 
 main.add_command(teacher)

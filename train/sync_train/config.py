@@ -6,6 +6,7 @@ from typing import Literal
 
 from sync_store.predictions import METHODS
 from sync_train.checks.config import RecognitionConfig, RetrievalConfig
+from sync_train.experiments.config import ClusterConfig
 from sync_train.fit_config import AdapterFitConfig, StudentConfig, TeacherConfig
 
 DISTILLED = ("feature", "tas", "feature-tas")
@@ -151,6 +152,8 @@ class TrainConfig:
     pairs: PairsConfig = field(default_factory=PairsConfig)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
     recognition: RecognitionConfig = field(default_factory=RecognitionConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    """Section [train.cluster]: by which jobs an experiment is run."""
 
     def __post_init__(self) -> None:
         if self.train_hours is not None and not 0 < self.train_hours < math.inf:

@@ -36,7 +36,7 @@ class Events:
         for line in journal:
             self.write(**line)
 
-    def write(self, *, epoch: int, **values: float) -> None:
+    def write(self, /, *, epoch: int, **values: float) -> None:
         """Write the values of one epoch, so that TensorBoard can show them at once."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, epoch)

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from sync_store.atomic import write_atomic
+from sync_store.bounded import read_small
+from sync_store.errors import TrainingError
 from sync_train.events import EVENTS, Events, delete_events
 
 
@@ -20,7 +22,7 @@ class Journal:
             tensorboard: Write events, too, and those of the kept lines anew; else there are none afterwards.
 
         Raises:
-            TrainingError: If TensorBoard is asked for and isn't installed.
+            TrainingError: If the journal can't be read, or TensorBoard is asked for and isn't installed.
         """
         kept = [line for line in read_journal(path) if line["epoch"] < next_epoch]
         write_atomic(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
@@ -46,15 +48,33 @@ class Journal:
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of a journal; one that isn't an epoch's, such as a line cut by a crash, ends it."""
+    """All whole lines of a journal; one that isn't an epoch's, such as a line cut by a crash, ends it.
+
+    Raises:
+        TrainingError: If it is no file, or one that is far too large.
+    """
+    try:
+        texts = read_small(path).splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path}: can't be read ({error}); train anew with --overwrite") from None
     lines: list[dict[str, Any]] = []
-    if path.exists():
-        for text in path.read_text(encoding="utf-8").splitlines():
-            try:
-                line = json.loads(text)
-            except (ValueError, RecursionError):
-                break
-            if not isinstance(line, dict) or not isinstance(line.get("epoch"), int):
-                break
-            lines.append(line)
+    for text in texts:
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            break
+        if not _is_epochs(line):
+            break
+        lines.append(line)
     return lines
+
+
+def _is_epochs(line: Any) -> bool:
+    """Whether these are an epoch's number and its values, numbers all; TensorBoard's whole ones have 64 bits."""
+    if not isinstance(line, dict) or type(line.get("epoch")) is not int:
+        return False
+    return all(
+        isinstance(value, float) or (type(value) is int and abs(value) < 1 << 63) for value in line.values()
+    )

@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ import torch
 from sync_store.atomic import write_atomic
 from sync_store.errors import TrainingError
 from sync_train.config import CHECKPOINT_SECONDS
+from sync_train.distributed import average_gradients, first, is_first, process_seed, share_state
 from sync_train.fit_config import FitConfig
 from sync_train.journal import Journal
 
@@ -91,21 +93,21 @@ def fit(
         TrainingError: If the loss or the score isn't a number any more.
     """
     state = _load(folder / CHECKPOINT, task) or _Progress()
+    share_state(task.module)
     saved_at = time.monotonic()
-    with Journal(folder / JOURNAL, next_epoch=state.next_epoch, tensorboard=tensorboard) as journal:
+    with _journal(folder / JOURNAL, state.next_epoch, tensorboard) as journal:
         while state.next_epoch < config.max_epochs and not state.out_of_patience(config):
             epoch = state.next_epoch
-            torch.manual_seed((seed << 20) + epoch)
-            values = train_epoch(task, epoch)
-            if config.selection != "last":
-                values.update(task.validate())
+            torch.manual_seed(process_seed((seed << 20) + epoch))
+            values = _values(task, config, epoch)
             _check_finite(values, folder, epoch)
             if config.selection != "last" and (state.best is None or values["score"] > state.best_score):
                 state.best, state.best_score, state.best_epoch = _copy(task.module), values["score"], epoch
             state.next_epoch, state.loss = epoch + 1, values["loss"]
-            journal.write(epoch=epoch, **values)
+            if journal is not None:
+                journal.write(epoch=epoch, **values)
             on_epoch(epoch, values)
-            if time.monotonic() - saved_at >= checkpoint_seconds:
+            if is_first() and time.monotonic() - saved_at >= checkpoint_seconds:
                 _save(folder / CHECKPOINT, task, state)
                 saved_at = time.monotonic()
     if state.best is not None:
@@ -116,6 +118,19 @@ def fit(
         score=state.best_score if state.best is not None else None,
         final_loss=state.loss,
     )
+
+
+def _journal(path: Path, next_epoch: int, tensorboard: bool) -> AbstractContextManager[Journal | None]:
+    """The journal in the process that writes it."""
+    return Journal(path, next_epoch=next_epoch, tensorboard=tensorboard) if is_first() else nullcontext()
+
+
+def _values(task: Task, config: FitConfig, epoch: int) -> dict[str, float]:
+    """Train for one epoch and score; all processes decide by the first one's values."""
+    values = train_epoch(task, epoch)
+    if config.selection != "last":
+        values.update(task.validate())
+    return first(lambda: values)
 
 
 def train_epoch(task: Task, epoch: int) -> dict[str, float]:
@@ -131,6 +146,7 @@ def train_epoch(task: Task, epoch: int) -> dict[str, float]:
         for optimizer in task.optimizers:
             optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(losses["loss"])
+        average_gradients(task.optimizers)
         for optimizer in task.optimizers:
             optimizer.step()
         for name, value in losses.items():
@@ -176,18 +192,29 @@ def _save(path: Path, task: Task, state: _Progress) -> None:
 
 
 def _load(path: Path, task: Task) -> _Progress | None:
-    if not path.exists():
+    content = first(lambda: _read(path))
+    if content is None:
         return None
     try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
         task.module.load_state_dict(content.pop("module"))
         for optimizer, saved in zip(task.optimizers, content.pop("optimizers"), strict=True):
             optimizer.load_state_dict(saved)
         state = _Progress(**content)
-    except Exception as error:  # a damaged file raises one of many errors
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TrainingError(
-            f"{path}: can't be gone on with ({reason}); train anew with --overwrite"
-        ) from None
+    except Exception as error:  # what doesn't fit raises one of many errors
+        raise _useless(path, error) from None
     log.info("%s: going on at epoch %d", path.parent, state.next_epoch)
     return state
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        return dict(torch.load(path, weights_only=True, map_location="cpu"))
+    except Exception as error:  # a damaged file raises one of many errors
+        raise _useless(path, error) from None
+
+
+def _useless(path: Path, error: Exception) -> TrainingError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return TrainingError(f"{path}: can't be gone on with ({reason}); train anew with --overwrite")

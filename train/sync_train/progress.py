@@ -7,12 +7,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sync_train.distributed import is_first
 from sync_train.stage import Watcher
 
 
 @contextmanager
 def show_progress(*, quiet: bool = False) -> Iterator[Watcher]:
-    """A watcher that suits where stderr goes: bars, lines, or nothing with `quiet`."""
+    """A watcher that suits where stderr goes: bars or lines; nothing with `quiet`, or if another process shows them."""
+    quiet = quiet or not is_first()
     console = Console(stderr=True, quiet=quiet)
     if quiet or not console.is_terminal:
         yield _Lines(console)

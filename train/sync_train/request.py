@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -206,6 +207,7 @@ def train(
     Returns:
         The folder of each seed.
     """
+    from sync_train.distributed import first
     from sync_train.progress import show_progress
     from sync_train.readiness import check_setting
     from sync_train.run import SeedRun
@@ -221,7 +223,7 @@ def train(
             if overwrite:
                 seed_run.delete(config.methods)
             _for_each(config.methods, seed_run.check)
-            write_json(seed_run.folder / "config.json", asdict(config))
+            first(partial(write_json, seed_run.folder / "config.json", asdict(config)))
             _for_each(config.methods, seed_run.predict)
     return folders
 

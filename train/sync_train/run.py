@@ -19,6 +19,7 @@ from sync_store.exported import WEIGHTS
 from sync_store.labels import first_seen
 from sync_store.predictions import MANIFEST, PredictionInfo, open_predictions, write_predictions
 from sync_train.checkpoint import SegmenterInfo, weights_digest
+from sync_train.distributed import first, is_first, num_processes, share_batch_norms
 from sync_train.loop import Task
 from sync_train.material import Material, Score
 from sync_train.models.adapter import Adapter, AdapterConfig
@@ -85,6 +86,9 @@ class SeedRun:
 
     def delete(self, methods: Iterable[str]) -> None:
         """Delete predictions and stages of methods, also the stages that they share with others of this run."""
+        first(lambda: self._delete(methods))
+
+    def _delete(self, methods: Iterable[str]) -> None:
         for method in methods:
             predictions = self.folder / "predictions" / method
             for manifest in predictions.rglob(MANIFEST):
@@ -100,15 +104,22 @@ class SeedRun:
         Raises:
             TrainingError: If one was.
         """
+        first(lambda: self._check(method))
+
+    def _check(self, method: str) -> None:
         for stage in stages_of(self._setting.config, method):
             check_inputs(self.stage_folder(stage), stage_settings(self._setting, stage))
 
     def predict(self, method: str) -> None:
         """Write the predictions of a method on the test split, unless they are there already."""
+        model = self.model(method)
+        if is_first():
+            self._predict(method, model)
+
+    def _predict(self, method: str, model: Segmenter) -> None:
         setting, config = self._setting, self._setting.config
         view = setting.tested_view(method)
         source, teacher = setting.source_of(view), setting.source_of(setting.learnt_view(method))
-        model = self.model(method)
         folder = self.folder / "predictions" / method / view
         test = setting.splits["test"]
         protocol = self._protocol(method, view)
@@ -232,7 +243,10 @@ class SeedRun:
             seed=self._seed,
             config=stage_config(setting.config, name),
             inputs={**stage_settings(setting, name), "seed": self._seed, **data},
-            provenance=dict(setting.provenance),
+            provenance={
+                **setting.provenance,
+                **({"processes": num_processes()} if num_processes() > 1 else {}),
+            },
             checkpoint_seconds=setting.config.checkpoint_seconds,
             tensorboard=setting.config.tensorboard,
         )
@@ -240,8 +254,9 @@ class SeedRun:
     def _run(
         self, stage: Stage, model: Segmenter, info: SegmenterInfo, make_task: Callable[[Segmenter], Task]
     ) -> Segmenter:
+        share_batch_norms(model)
         model = stage.run(model, info, make_task, self._watcher)
-        self._digests[stage.name] = weights_digest(stage.folder / WEIGHTS)
+        self._digests[stage.name] = first(lambda: weights_digest(stage.folder / WEIGHTS))
         return model
 
     def _info(self, view: str, adapter: AdapterConfig | None) -> SegmenterInfo:

@@ -15,6 +15,7 @@ import torch
 from sync_store.datasets import Dataset
 from sync_store.errors import DatasetError
 from sync_store.labels import UNLABELED
+from sync_store.place import for_each
 from sync_store.reader import FeatureStore
 
 IGNORE = -100
@@ -70,8 +71,11 @@ class Source:
     def digest(self, view: str, recordings: Iterable[str]) -> str:
         """SHA-256 over the names and row digests of recordings: what a training run depends on."""
         digest = hashlib.sha256(self.fingerprint.encode())
-        for name in recordings:
-            attributes = self._store.attributes(self.feature_set, view, name)
+        names = list(recordings)
+        found = for_each(
+            self.store_path, lambda name: self._store.attributes(self.feature_set, view, name), names
+        )
+        for name, attributes in zip(names, found, strict=True):
             parts = [view, name, attributes["timestamps_sha256"], *attributes["shard_sha256"]]
             digest.update("\n".join(parts).encode())
         return digest.hexdigest()
@@ -87,14 +91,12 @@ class Source:
             IncompleteError: If one isn't in the store; the message says how to extract it.
             StoreError: If one is damaged.
         """
-        return [self._recording(view, name) for name in names]
-
-    def _recording(self, view: str, name: str) -> Recording:
-        if (view, name) not in self._kept:
-            stored = self._store.read(self.feature_set, view, name)
+        names = list(names)
+        absent = [name for name in dict.fromkeys(names) if (view, name) not in self._kept]
+        for name, stored in zip(absent, self._store.read_each(self.feature_set, view, absent), strict=True):
             rows_TD = self._place(torch.from_numpy(stored.features))
             self._kept[view, name] = Recording(name=name, rows_TD=rows_TD, timestamps=stored.timestamps)
-        return self._kept[view, name]
+        return [self._kept[view, name] for name in names]
 
     def _place(self, rows_TD: torch.Tensor) -> torch.Tensor:
         if rows_TD.nbytes > self._room_bytes:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from sync_store.cache import open_store
 from sync_store.datasets import Dataset, open_dataset
 from sync_store.errors import DatasetError, NoVideoError, ProjectError, SyncError
 from sync_store.project import Project
@@ -191,7 +192,7 @@ def make_setting(project: Project, config: TrainConfig) -> Setting:
     """
     where = choose_device(config.device)
     dataset = open_dataset(project)
-    store = FeatureStore(project.store_path)
+    store = open_store(project)
     source, ego_source = _sources(project, config, store, where)
     return Setting(
         dataset=dataset,

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sync_store.atomic import write_json
-from sync_store.errors import TrainingError
+from sync_store.bounded import read_json
+from sync_store.config import from_table
+from sync_store.errors import ProjectError, TrainingError
 from sync_store.exported import WEIGHTS
 from sync_train.checkpoint import SegmenterInfo, load_weights, save_segmenter
+from sync_train.distributed import first, share_state
 from sync_train.events import EVENTS, Events
 from sync_train.fit_config import FitConfig
 from sync_train.journal import read_journal
-from sync_train.loop import CHECKPOINT, JOURNAL, Task, fit
+from sync_train.loop import CHECKPOINT, JOURNAL, FitResult, Task, fit
 from sync_train.models.segmenter import Segmenter
 
 INPUTS = "inputs.json"
@@ -74,15 +77,13 @@ class Stage:
             watcher: Told what happens.
 
         Raises:
-            TrainingError: If the folder was made from other inputs.
+            TrainingError: If the folder was made from other inputs, or its result can't be read.
         """
-        self._claim()
+        first(self._claim)
         watcher.started(self.name, self.seed, self.config.max_epochs)
-        if (self.folder / RESULT).exists():
-            load_weights(self.folder / WEIGHTS, model)
-            if self.tensorboard and not (self.folder / EVENTS).exists():
-                Events(self.folder / EVENTS, read_journal(self.folder / JOURNAL)).close()
-            watcher.finished(json.loads((self.folder / RESULT).read_text(encoding="utf-8")), again=True)
+        if (result := first(lambda: self._take(model))) is not None:
+            share_state(model)
+            watcher.finished(asdict(result), again=True)
             return model
         fitted = fit(
             make_task(model),
@@ -93,12 +94,24 @@ class Stage:
             tensorboard=self.tensorboard,
             on_epoch=watcher.epoch,
         )
+        first(lambda: self._finish(model, info, fitted))
+        watcher.finished(asdict(fitted), again=False)
+        return model
+
+    def _take(self, model: Segmenter) -> FitResult | None:
+        """Load the weights of a finished stage; None where there are none yet."""
+        if not (self.folder / RESULT).exists():
+            return None
+        load_weights(self.folder / WEIGHTS, model)
+        if self.tensorboard and not (self.folder / EVENTS).exists():
+            Events(self.folder / EVENTS, read_journal(self.folder / JOURNAL)).close()
+        return _read_result(self.folder / RESULT)
+
+    def _finish(self, model: Segmenter, info: SegmenterInfo, fitted: FitResult) -> None:
         save_segmenter(self.folder, model, info)
         write_json(self.folder / PROVENANCE, self.provenance)
         write_json(self.folder / RESULT, asdict(fitted))
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
-        watcher.finished(asdict(fitted), again=False)
-        return model
 
     def _claim(self) -> None:
         if not (self.folder / INPUTS).exists():
@@ -121,15 +134,10 @@ def check_inputs(folder: Path, wanted: Mapping[str, Any], *, whole: bool = False
     Raises:
         TrainingError: If the folder was made from other inputs; the first that differs is named.
     """
-    path = folder / INPUTS
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = _read_table(folder / INPUTS)
     except FileNotFoundError:
         return
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise TrainingError(f"{path}: can't be read as JSON; train anew with --overwrite")
     wanted = json.loads(json.dumps(dict(wanted)))
     if not whole:
         found = {key: value for key, value in found.items() if key in wanted}
@@ -145,6 +153,23 @@ def delete_stage(folder: Path) -> None:
     (folder / INPUTS).unlink(missing_ok=True)
     if folder.exists():
         shutil.rmtree(folder)
+
+
+def _read_result(path: Path) -> FitResult:
+    try:
+        return from_table(FitResult, _read_table(path), str(path))
+    except ProjectError as error:
+        raise TrainingError(f"{error}; train anew with --overwrite") from None
+
+
+def _read_table(path: Path) -> dict[str, Any]:
+    try:
+        table = read_json(path)
+    except (ValueError, RecursionError):
+        table = None
+    if not isinstance(table, dict):
+        raise TrainingError(f"{path}: can't be read as JSON; train anew with --overwrite")
+    return table
 
 
 def _first_difference(found: Any, wanted: Any, where: str = "") -> str:

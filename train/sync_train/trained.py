@@ -8,8 +8,9 @@ from typing import Any
 from sync_store.bounded import read_json
 from sync_store.config import from_table
 from sync_store.errors import FingerprintError, IncompleteError, TrainingError
-from sync_store.exported import WEIGHTS
+from sync_store.exported import MAX_WEIGHTS_BYTES, WEIGHTS
 from sync_store.layout import FeatureSet
+from sync_store.place import Place, to_place
 from sync_store.predictions import PredictionSet, find_predictions
 from sync_store.provenance import file_digest
 from sync_store.reader import FeatureStore
@@ -116,7 +117,7 @@ def find_model(run_folder: Path, method: str, seed: int | None) -> TrainedModel:
     )
 
 
-def feature_set_of(model: TrainedModel, store: Path | None) -> FeatureSet:
+def feature_set_of(model: TrainedModel, store: Place | None) -> FeatureSet:
     """The features that a model predicts on.
 
     Args:
@@ -143,7 +144,7 @@ def feature_set_of(model: TrainedModel, store: Path | None) -> FeatureSet:
     )
 
 
-def _attributes(name: str, stores: list[Path]) -> dict[str, Any]:
+def _attributes(name: str, stores: list[Place]) -> dict[str, Any]:
     for store in stores:
         try:
             return FeatureStore(store).feature_set(name)
@@ -155,8 +156,9 @@ def _attributes(name: str, stores: list[Path]) -> dict[str, Any]:
     )
 
 
-def _trained_from(model: TrainedModel) -> Path | None:
-    return Path(store) if isinstance(store := model.provenance.get("store"), str) else None
+def _trained_from(model: TrainedModel) -> Place | None:
+    store = model.provenance.get("store")
+    return to_place(store, Path()) if isinstance(store, str) else None
 
 
 def _fingerprint(model: TrainedModel, feature_set: str) -> str | None:
@@ -179,9 +181,11 @@ def _stage_folder(folder: Path, config: TrainConfig, method: str) -> Path:
 
 def _weights_digest(stage_folder: Path) -> str:
     try:
-        return file_digest(stage_folder / WEIGHTS)
+        return file_digest(stage_folder / WEIGHTS, MAX_WEIGHTS_BYTES)
     except FileNotFoundError:
         raise TrainingError(f"{stage_folder}: holds no model (model.safetensors is missing)") from None
+    except OSError as error:
+        raise TrainingError(f"{stage_folder / WEIGHTS}: can't be read ({error.strerror})") from None
 
 
 def _seeds(run_folder: Path) -> list[int]:

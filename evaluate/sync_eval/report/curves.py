@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from sync_eval.runs import Group
+from sync_store.bounded import read_json, read_small
+from sync_store.errors import DatasetError
 from sync_store.labels import first_seen
 
 JOURNAL = "journal.jsonl"
@@ -27,6 +29,9 @@ CURVES = {"loss": ("loss", False), "held_out_loss": ("loss", True), "score": ("h
 
 STAGES = ("teacher", "ego-oracle", "adapter", "tas", "feature-tas")
 """Order of the charts of a run; other stages follow by name."""
+
+LARGEST = 1e100
+"""Values and epochs beyond are left out: axes are computed in floats. A range of less than its inverse is none."""
 
 LOG_FROM_RATIO = 20.0
 """Values that span more than this are drawn on a logarithmic scale."""
@@ -72,7 +77,11 @@ class Chart:
 
 
 def read_stages(groups: Iterable[Group]) -> list[Stage]:
-    """Every stage with a journal beside the predictions of the groups, by run, seed and name."""
+    """Every stage with a journal beside the predictions of the groups, by run, seed and name.
+
+    Raises:
+        DatasetError: If a journal is no file, or one that is far too large.
+    """
     of_folder = {
         each.folder.resolve().parents[2]: (group.run, each.info.seed)
         for group in groups
@@ -156,7 +165,7 @@ class _Scale:
         self._is_log = is_log
         self._values = (low, high)
         low, high = (math.log10(low), math.log10(high)) if is_log else (min(low, 0.0), max(high, 0.0))
-        self._low, self._high = low, high if high > low else low + 1.0
+        self._low, self._high = low, high if high - low > 1 / LARGEST else low + 1.0
 
     def place(self, value: float) -> float:
         share = ((math.log10(value) if self._is_log else value) - self._low) / (self._high - self._low)
@@ -180,26 +189,34 @@ def nice_ticks(low: float, high: float, about: int) -> list[float]:
 
 
 def _series(stage: Stage, key: str) -> list[tuple[int, float]]:
-    """Epochs and finite values of one key. A score that is minus the held-out loss would say the same twice."""
+    """Epochs and values of one key. A score that is minus the held-out loss would say the same twice."""
     if key == "score" and any("held_out_loss" in line for line in stage.epochs):
         return []
     values = [(line["epoch"], line.get(key)) for line in stage.epochs]
     return [
         (epoch, float(value))
         for epoch, value in values
-        if isinstance(value, int | float) and math.isfinite(value)
+        if isinstance(value, int | float) and abs(value) <= LARGEST
     ]
 
 
 def _read_journal(path: Path) -> tuple[dict[str, Any], ...]:
     """Whole lines of a journal; one that isn't an epoch's, such as a line cut by a crash, ends it."""
+    try:
+        texts = read_small(path).splitlines()
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path}: can't be read as a journal ({error})") from None
     lines: list[dict[str, Any]] = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for text in texts:
         try:
             line = json.loads(text)
         except (ValueError, RecursionError):
             break
-        if not isinstance(line, dict) or not isinstance(line.get("epoch"), int):
+        if (
+            not isinstance(line, dict)
+            or type(epoch := line.get("epoch")) is not int
+            or not 0 <= epoch <= LARGEST
+        ):
             break
         lines.append(line)
     return tuple(lines)
@@ -207,7 +224,7 @@ def _read_journal(path: Path) -> tuple[dict[str, Any], ...]:
 
 def _selected_epoch(path: Path) -> int | None:
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = read_json(path)
     except (OSError, ValueError, RecursionError):
         return None
     selected = result.get("selected_epoch") if isinstance(result, dict) else None

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from sync_extract.cluster.ledger import Ledger
 from sync_extract.header import estimate_rows
+from sync_extract.plan import Failure, what_changed
 from sync_store.datasets import Dataset
 from sync_store.errors import NoVideoError, SyncError
-from sync_store.layout import read_attributes, recording_path
+from sync_store.layout import METADATA, read_attributes, recording_path
 from sync_store.project import Project
 
 
@@ -80,6 +81,28 @@ def find_items(
                 rows = 0
             items.append(Item(view=view, recording=recording, rows=rows))
     return items
+
+
+def find_changed(
+    project: Project, dataset: Dataset, feature_set: str, views: Sequence[str], recordings: Sequence[str]
+) -> list[Failure]:
+    """Complete recordings whose videos aren't those any more that they were made from; see `find_items`."""
+    failures = []
+    for view in views:
+        for recording in recordings:
+            folder = recording_path(project.store_path, feature_set, view, recording)
+            try:
+                attributes = read_attributes(folder)
+                if attributes.get("complete") is not True:
+                    continue
+                stored = attributes.get("provenance", {}).get("source", {})
+                changed = what_changed(stored, dataset.video(recording, view), folder / METADATA)
+            except (SyncError, OSError):  # whoever reads it says what is wrong; a video may be gone for good
+                continue
+            if changed is not None:
+                message = f"{changed} since it was extracted. Extract it again with --overwrite"
+                failures.append(Failure(recording=recording, view=view, message=message))
+    return failures
 
 
 def by_view(items: Sequence[Item]) -> Mapping[str, list[str]]:

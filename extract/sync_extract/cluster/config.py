@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sync_store.slurm import SlurmConfig
+
 Kind = Literal["auto", "none", "local", "slurm"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClusterConfig:
+class ClusterConfig(SlurmConfig):
     """Which jobs extract, and what each may use."""
 
     kind: Kind = "auto"
@@ -17,26 +19,6 @@ class ClusterConfig:
     several GPUs are seen, else none."""
     processes: int | None = None
     """Of "local"; by default one a GPU."""
-    partition: str | None = None
-    """Slurm's; by default its own."""
-    account: str | None = None
-    """Whose time is spent."""
-    qos: str | None = None
-    """Quality of service."""
-    gres: str | None = None
-    """Such as "gpu:a100:1"; without it `gpus` is asked for."""
-    gpus: int = 1
-    """A job; 0 for jobs on processors."""
-    cpus: int = 8
-    """Processors a job."""
-    memory_gb: int = 32
-    """Memory a job, GB."""
-    hours: float = 24.0
-    """Time limit of a job. One that reaches it is requeued and goes on."""
-    throttle: int = 256
-    """Jobs of the array that run at the same time, at the most."""
-    setup: tuple[str, ...] = ()
-    """Shell commands before a job, such as "module load ffmpeg"."""
     bin_hours: float = 1.0
     """How long a job's recordings take, about."""
     rows_per_second: float = 200.0
@@ -47,12 +29,12 @@ class ClusterConfig:
     """Logs, and what failed how often; relative to sync.toml."""
 
     def __post_init__(self) -> None:
-        for name in ("cpus", "memory_gb", "hours", "throttle", "bin_hours", "rows_per_second"):
+        super().__post_init__()
+        for name in ("bin_hours", "rows_per_second"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"cluster.{name} must be a number above 0, got {getattr(self, name)}")
-        for name in ("gpus", "retries"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"cluster.{name} must be 0 or more, got {getattr(self, name)}")
+        if self.retries < 0:
+            raise ValueError(f"cluster.retries must be 0 or more, got {self.retries}")
         if self.processes is not None and self.processes < 1:
             raise ValueError(f"cluster.processes must be at least 1, got {self.processes}")
 

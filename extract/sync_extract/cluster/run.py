@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import click
 
-from sync_extract.cluster.bins import Item, find_items, is_complete
+from sync_extract.cluster.bins import Item, find_changed, find_items, is_complete
 from sync_extract.cluster.config import Kind
 from sync_extract.cluster.ledger import Ledger
 from sync_extract.cluster.status import STATES, Status, read_status
@@ -80,12 +81,20 @@ def extract_by_jobs(
         retries=config.cluster.retries,
         named=bool(recordings),
     )
+    changed = find_changed(project, dataset, config.name, views, asked)
+    for failure in changed:
+        click.echo(str(failure), err=True)
     if not dry_run:
         ledger.forget_jobs()
         for item in items if recordings else ():
             ledger.finish(item.view, item.recording)
-    report: dict[str, Any] = {"feature_set": config.name, "cluster": kind, "to_do": [i.name for i in items]}
-    status = 0
+    report: dict[str, Any] = {
+        "feature_set": config.name,
+        "cluster": kind,
+        "to_do": [item.name for item in items],
+        "changed": [asdict(failure) for failure in changed],
+    }
+    status = EXIT_SOME_FAILED if changed else 0
     if dry_run:
         said = f"{config.name}: {len(items)} to extract"
         for item in () if as_json else items:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from sync_extract.importing.source import Item, Source
@@ -11,6 +10,7 @@ from sync_extract.plan import Failure, Job, Plan, state_in_store, suggest_few
 from sync_store.datasets import VideoSource
 from sync_store.errors import DatasetError, SyncError
 from sync_store.layout import FeatureSet, check_feature_set
+from sync_store.place import Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ def make_feature_set(source: Source, kind: str, name: str | None, trained_on: tu
 
 
 def make_plan(
-    source: Source, store: Path, feature_set: FeatureSet, *, recordings: tuple[str, ...], overwrite: bool
+    source: Source, store: Place, feature_set: FeatureSet, *, recordings: tuple[str, ...], overwrite: bool
 ) -> ImportPlan:
     """Compare a source's recordings with what the store has.
 

@@ -18,6 +18,7 @@ from sync_extract.plan import Failure, Job
 from sync_store.errors import CompleteError, DatasetError, SyncError
 from sync_store.labels import ns_to_text
 from sync_store.layout import FEATURE_DTYPE, FeatureSet, all_finite
+from sync_store.place import Place
 from sync_store.provenance import code_version, library_versions
 from sync_store.writer import RecordingWriter
 
@@ -32,7 +33,7 @@ LIBRARIES = ("numpy", "torch", "zarr", "lmdb")
 LARGEST = float(np.finfo(FEATURE_DTYPE).max)
 
 
-def import_all(plan: ImportPlan, feature_set: FeatureSet, store: Path, watcher: "Watcher") -> list[Failure]:
+def import_all(plan: ImportPlan, feature_set: FeatureSet, store: Place, watcher: "Watcher") -> list[Failure]:
     """Import every job that isn't done; one that fails doesn't stop the others.
 
     Returns:
@@ -87,7 +88,7 @@ def _import_one(
     job: Job,
     item: Item,
     feature_set: FeatureSet,
-    store: Path,
+    store: Place,
     writing: ThreadPoolExecutor,
     watcher: "Watcher",
 ) -> None:

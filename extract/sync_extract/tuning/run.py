@@ -20,6 +20,7 @@ from sync_extract.tuning.frames import FilmFrames, store_all
 from sync_extract.tuning.loop import CHECKPOINT, FitResult
 from sync_extract.tuning.sources import json_digest
 from sync_store.atomic import write_json
+from sync_store.bounded import read_json
 from sync_store.datasets import VideoSource
 from sync_store.errors import DatasetError, ProjectError, TrainingError
 from sync_store.names import check_name
@@ -152,7 +153,12 @@ class Run:
         if not (self.folder / RESULT).exists():
             return None
         self._tidy()
-        result: dict[str, Any] = json.loads((self.folder / RESULT).read_text(encoding="utf-8"))
+        try:
+            result: dict[str, Any] = read_json(self.folder / RESULT)
+        except (OSError, ValueError, RecursionError) as error:
+            raise TrainingError(
+                f"{self.folder / RESULT}: can't be read as JSON ({error}). Train anew with --overwrite"
+            ) from None
         return result
 
     def _takes_over(self, before: "Run") -> bool:
@@ -251,7 +257,7 @@ def _read_inputs(folder: Path) -> dict[str, Any] | None:
     """What a folder was made from: None if it doesn't say, empty if that can't be read."""
     path = folder / INPUTS
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError):

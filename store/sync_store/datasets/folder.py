@@ -13,6 +13,7 @@ recordings.csv                      optional metadata: recording,procedure,…
 import csv
 import difflib
 import io
+import os
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -44,7 +45,10 @@ VIDEO_SUFFIXES = {
 
 
 class FolderDataset:
-    """See the module's text for the layout; methods are those of `Dataset`."""
+    """See the module's text for the layout; methods are those of `Dataset`.
+
+    An optional file that is a link to nothing is an error: it was meant to be there.
+    """
 
     def __init__(self, project: Project) -> None:
         self._project = project
@@ -82,13 +86,14 @@ class FolderDataset:
         """The recording as one sequence, from labels/<recording>.csv or .txt."""
         check_name("recording", recording, DatasetError)
         csv_path, txt_path = (self._root / "labels" / f"{recording}{suffix}" for suffix in (".csv", ".txt"))
-        if csv_path.exists() and txt_path.exists():
+        has_csv, has_txt = os.path.lexists(csv_path), os.path.lexists(txt_path)
+        if has_csv and has_txt:
             raise DatasetError(
                 f"recording {recording}: both {csv_path.name} and {txt_path.name} exist; keep one"
             )
-        if csv_path.exists():
+        if has_csv:
             segments = read_segments(csv_path)
-        elif txt_path.exists():
+        elif has_txt:
             segments = segments_of_frames(read_frames(txt_path), self.label_rate)
         else:
             return []
@@ -99,7 +104,7 @@ class FolderDataset:
         check_name("recording", recording, DatasetError)
         path = self._root / "actions" / f"{recording}.csv"
         of_labels = [sequence.segments for sequence in self.labeled(recording)]
-        found = [read_segments(path)] if path.exists() else of_labels
+        found = [read_segments(path)] if os.path.lexists(path) else of_labels
         return [action for segments in found for action in actions_of(segments, self.background)]
 
     def action_classes(self) -> tuple[str, ...] | None:
@@ -113,7 +118,7 @@ class FolderDataset:
     def classes(self) -> tuple[str, ...] | None:
         """The lines of classes.txt."""
         path = self._root / "classes.txt"
-        if not path.exists():
+        if not os.path.lexists(path):
             return None
         names = tuple(line for line in read_lines(path) if line)
         if len(set(names)) < len(names) or not names:
@@ -156,7 +161,7 @@ class FolderDataset:
 
 def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
     """The rows of an optional CSV file with their line numbers; none if the file doesn't exist."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return []
     try:
         return _parse_rows(csv.DictReader(io.StringIO("\n".join(read_lines(path)))), path, columns)

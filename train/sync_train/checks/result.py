@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sync_store.atomic import write_json
+from sync_store.bounded import read_json
+from sync_store.config import from_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +38,11 @@ def write_result(path: Path, result: CheckResult) -> None:
 def find_result(path: Path, inputs: Mapping[str, str]) -> CheckResult | None:
     """The result of a file; None where there is none, or it was made from other inputs or can't be read."""
     try:
-        found = CheckResult(**json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, TypeError, RecursionError):
+        table = read_json(path)
+        found = from_table(CheckResult, table, str(path)) if isinstance(table, dict) else None
+    except (OSError, ValueError, RecursionError):
         return None
-    return found if found.inputs == dict(inputs) else None
+    return found if found is not None and found.inputs == dict(inputs) else None
 
 
 def digest(settings: Any) -> str:

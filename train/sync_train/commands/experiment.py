@@ -3,19 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from sync_store.config import suggest
-from sync_store.console import EXIT_FAILURE, EXIT_SOME_FAILED, json_option, print_json, project_option
-from sync_store.errors import ProjectError
+from sync_store.console import EXIT_FAILURE, EXIT_SOME_FAILED, given, json_option, print_json, project_option
+from sync_store.errors import ProjectError, SyncError
 from sync_store.lock import alone_in
 from sync_store.project import Project, load_project
+from sync_store.slurm_options import NEEDS_SLURM, SLURM_OPTIONS, with_cluster_options
+from sync_train.experiments.config import ClusterConfig, Kind
 from sync_train.request import Request, read_config, refuse_before
 
 if TYPE_CHECKING:
-    from sync_train.experiments.job import Commands
+    from sync_train.experiments.job import Commands, Job
 
 ALL = "all"
 
@@ -32,6 +34,7 @@ class Sitting:
     names: tuple[str, ...]
     seeds: tuple[int, ...]
     jobs: int | None
+    cluster: ClusterConfig
     device: str
     settings: tuple[str, ...]
     runs: Path
@@ -46,6 +49,13 @@ class Sitting:
         return Commands(
             project=project.file, runs=self.runs, settings=self.settings, skip_missing=self.skip_missing
         )
+
+
+def slurm_options(function: Any) -> Any:
+    """Add what says how Slurm's jobs are to be."""
+    for option in reversed(SLURM_OPTIONS):
+        function = option(function)
+    return function
 
 
 @click.command()
@@ -64,7 +74,14 @@ class Sitting:
     type=click.IntRange(min=1),
     help="Runs at a time [default: one a GPU, else one a processor].",
 )
-@click.option("--dry-run", is_flag=True, help="List what is done, to go on, to do, and what is lacking.")
+@click.option(
+    "--cluster",
+    "cluster_kind",
+    type=click.Choice(get_args(Kind)),
+    help="By Slurm's jobs, one a run, or by processes of this machine [default: local].",
+)
+@slurm_options
+@click.option("--dry-run", is_flag=True, help="List what is done, at work, to do, and what is lacking.")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting below [train], for every run."
 )
@@ -93,6 +110,7 @@ def experiment(
     skip_missing: bool,
     quiet: bool,
     as_json: bool,
+    **cluster: Any,
 ) -> None:
     """Run tables of the paper: table1, supp-table2 …, all, or a TOML file of your own.
 
@@ -114,12 +132,19 @@ def experiment(
     project = load_project(project_path or before.project_path)
     all_settings = (*before.settings, *settings)
     config = read_config(project, fit, all_settings)
+    try:
+        of_cluster = with_cluster_options(config.cluster, given(ctx, **cluster), NEEDS_SLURM)
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from None
+    if of_cluster.kind == "slurm" and jobs is not None:
+        raise click.UsageError("--jobs is for processes of this machine; of Slurm's jobs --throttle says it.")
     sitting = Sitting(
         names=_names(names),
         seeds=tuple(range(num_seeds))
         if num_seeds is not None
         else tuple(dict.fromkeys(seeds)) or config.seeds,
         jobs=jobs,
+        cluster=of_cluster,
         device=device or config.device,
         settings=all_settings,
         runs=(runs or before.runs or project.experiments_path).absolute(),
@@ -127,7 +152,8 @@ def experiment(
         quiet=quiet or before.quiet,
         as_json=as_json or before.as_json,
     )
-    ctx.exit(_list(sitting, project) if dry_run else _run(sitting, project))
+    work = _list if dry_run else _hand_in if of_cluster.kind == "slurm" else _run
+    ctx.exit(work(sitting, project))
 
 
 def _names(names: Sequence[str]) -> tuple[str, ...]:
@@ -142,16 +168,44 @@ def _names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _list(sitting: Sitting, project: Project) -> int:
+    from sync_train.experiments.handed_in import HandedIn
     from sync_train.experiments.plan import make_plan
     from sync_train.experiments.report import job_states, lacking, print_plan
 
     plan = make_plan(sitting.names, sitting.seeds, project, sitting.commands(project))
-    states, lacks = job_states(plan.jobs, plan.finished), lacking(plan.rows)
+    states, lacks = job_states(plan.jobs, plan.finished, HandedIn(sitting.runs)), lacking(plan.rows)
     if sitting.as_json:
-        print_json({"runs": str(sitting.runs), "jobs": states, "lacking": lacks})
+        jobs = [state.as_json() for state in states]
+        print_json({"runs": str(sitting.runs), "jobs": jobs, "lacking": lacks})
     else:
         print_plan(states, lacks)
     return 0
+
+
+def _hand_in(sitting: Sitting, project: Project) -> int:
+    from sync_train.experiments.handed_in import HandedIn
+    from sync_train.experiments.plan import make_plan
+    from sync_train.experiments.report import job_states, lacking, print_handed_in
+    from sync_train.experiments.submit import submit_to_slurm
+
+    commands = sitting.commands(project)
+    plan = make_plan(sitting.names, sitting.seeds, project, commands)
+    with alone_in(sitting.runs, BUSY):
+        before = job_states(plan.jobs, plan.finished, HandedIn(sitting.runs))
+        left = [each.job for each in before if each.state != "done" and not each.is_in_queue]
+        in_queue = {each.job.name: each.record.number for each in before if each.is_in_queue and each.record}
+        if left:
+            submit_to_slurm(left, commands, sitting.device, sitting.cluster, in_queue)
+    lacks = lacking(plan.rows)
+    if sitting.as_json:
+        states = job_states(plan.jobs, plan.finished, HandedIn(sitting.runs))
+        jobs = [state.as_json() for state in states]
+        print_json({"runs": str(sitting.runs), "jobs": jobs, "lacking": lacks})
+    else:
+        print_handed_in(before, len(left), lacks, sitting.runs)
+    if not plan.jobs:
+        return EXIT_FAILURE
+    return EXIT_SOME_FAILED if lacks else 0
 
 
 def _run(sitting: Sitting, project: Project) -> int:
@@ -169,6 +223,7 @@ def _run(sitting: Sitting, project: Project) -> int:
         alone_in(sitting.runs, BUSY) as lock,
         show_jobs(plan.jobs, sitting.runs, len(slots.devices), quiet=quiet) as watcher,
     ):
+        _take_from_slurm(plan.jobs, sitting.runs)
         outcomes = Scheduler(plan.jobs, commands, plan.finished, slots, watcher, lock).run()
     lacks = lacking(plan.rows)
     if sitting.as_json:
@@ -181,3 +236,23 @@ def _run(sitting: Sitting, project: Project) -> int:
         return EXIT_FAILURE
     all_done = all(outcome.state in ("done", "done before") for outcome in outcomes)
     return 0 if all_done and not lacks else EXIT_SOME_FAILED
+
+
+def _take_from_slurm(jobs: Sequence["Job"], runs: Path) -> None:
+    """Forget what Slurm did with jobs before they are run here.
+
+    Raises:
+        SyncError: If it has one of them.
+    """
+    from sync_train.experiments.handed_in import HandedIn
+
+    handed_in = HandedIn(runs)
+    for job in jobs:
+        found = handed_in.look(job)
+        if found is not None and found[0] != "failed":
+            number = found[1].number
+            raise SyncError(
+                f"{runs}: {job.title}, is Slurm's job {number}. Wait for it, or cancel it and others of the array "
+                f"with: scancel {number.partition('_')[0]}"
+            )
+        handed_in.forget(job)

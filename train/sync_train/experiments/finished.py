@@ -15,9 +15,9 @@ from typing import Any
 from sync_store.atomic import write_json
 from sync_store.datasets import Dataset, labels_digest, open_dataset
 from sync_store.errors import SyncError
-from sync_store.layout import METADATA
 from sync_store.predictions import MANIFEST
 from sync_store.project import Project
+from sync_store.reader import read_stamps
 from sync_train.config import DROP_RULES
 from sync_train.experiments.job import Commands, Job
 from sync_train.request import read_config
@@ -58,6 +58,7 @@ class Finished:
     def _digest(self, job: Job) -> str | None:
         """SHA-256 over what a job is asked for and made from; None if that can't be read."""
         options = job.run.options
+        train = {key: value for key, value in self._project.stage("train").items() if key != "cluster"}
         views = [
             (options["feature_set"], options.get("exo")),
             (options["ego_feature_set"], options.get("ego")),
@@ -66,7 +67,7 @@ class Finished:
             table = {
                 "run": [job.run.name, job.seed, job.run.teacher_run, dict(options), job.run.settings],
                 "settings": [self._commands.settings, self._commands.skip_missing],
-                "train": self._project.stage("train"),
+                "train": train,
                 "drop_rules": DROP_RULES,
                 "dataset": asdict(self._project.dataset),
                 "features": [self._stamp(name, view) for name, view in views if view is not None],
@@ -80,9 +81,8 @@ class Finished:
         """Names, times and sizes of what says that a recording's features are whole."""
         key = (feature_set, view)
         if key not in self._stamps:
-            found = sorted((self._project.store_path / feature_set / view).glob(f"*/{METADATA}"))
-            status = [(path.parent.name, path.stat()) for path in found]
-            self._stamps[key] = [[name, each.st_mtime_ns, each.st_size] for name, each in status]
+            stamps = read_stamps(self._project.store_path / feature_set / view)
+            self._stamps[key] = [[name, *stamp] for name, stamp in stamps.items()]
         return self._stamps[key]
 
     def _labels_digest(self) -> str:

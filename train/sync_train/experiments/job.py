@@ -45,6 +45,16 @@ class Job:
         """Where its output goes."""
         return runs / LOGS / f"{self.name}.log"
 
+    @property
+    def teacher_job(self) -> str | None:
+        """Name of the job that makes the teacher which it takes; None if it makes its own."""
+        return None if self.run.teacher_run is None else f"{self.run.teacher_run}.seed-{self.seed}"
+
+    @property
+    def without_teacher(self) -> str:
+        """Why it can't be done once that job is over and there is no teacher."""
+        return f"the run that makes its teacher failed: {self.run.teacher_run}"
+
     def has_teacher(self, runs: Path) -> bool:
         """Whether the teacher that it takes from another run is trained; true if it takes none."""
         other = self.run.teacher_run

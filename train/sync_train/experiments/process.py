@@ -13,7 +13,12 @@ class Process:
     """A job that has been started."""
 
     def __init__(
-        self, job: Job, commands: Commands, device: str, environment: Mapping[str, str], lock: int
+        self,
+        job: Job,
+        commands: Commands,
+        device: str,
+        environment: Mapping[str, str],
+        lock: int | None = None,
     ) -> None:
         """Start a job.
 
@@ -22,8 +27,8 @@ class Process:
             commands: What it shares with others.
             device: Where.
             environment: Of its commands.
-            lock: File that holds the folder. The commands keep it open, so that the folder stays held while one of
-                them lives on after a kill of this process.
+            lock: File that holds the folder, if it is held. The commands keep it open, so that the folder stays held
+                while one of them lives on after a kill of this process.
 
         Raises:
             OSError: If its log can't be written.
@@ -95,7 +100,7 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=dict(self._environment),
-                pass_fds=(self._lock,),
+                pass_fds=() if self._lock is None else (self._lock,),
             )
 
     def _error(self, status: int) -> str:

@@ -1,16 +1,59 @@
 """What a sitting of experiments is to do and what came of it, for a person and as JSON."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from sync_experiments.expansion import PlannedRow
 from sync_train.experiments.finished import Finished
+from sync_train.experiments.handed_in import HandedIn, Record
 from sync_train.experiments.job import Job
 from sync_train.experiments.scheduler import Outcome
 from sync_train.experiments.view import describe
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobState:
+    """How a job stands before, or without, being run here."""
+
+    job: Job
+    state: Literal["done", "running", "waiting", "failed", "to go on", "to do"]
+    """`running`, `waiting` and `failed` are those of Slurm's jobs."""
+    record: Record | None = None
+    """Of Slurm's job."""
+
+    @property
+    def is_in_queue(self) -> bool:
+        """Whether Slurm will do it."""
+        return self.state in ("running", "waiting")
+
+    @property
+    def line(self) -> str:
+        """For a person."""
+        results, record = ", ".join(self.job.results), self.record
+        if record is None:
+            told = results
+        elif record.error:
+            told = f"{record.error} (job {record.number}, log: {record.log})"
+        else:
+            told = f"{results} (job {record.number})"
+        return f"{self.state:8}  {self.job.title}: {told}"
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values."""
+        record = self.record or Record(number="", log="")
+        return {
+            "run": self.job.run.name,
+            "seed": self.job.seed,
+            "state": self.state,
+            "results": list(self.job.results),
+            "job": record.number,
+            "log": record.log,
+            "error": record.error,
+        }
 
 
 def lacking(planned: Mapping[str, Sequence[PlannedRow]]) -> list[dict[str, str]]:
@@ -23,12 +66,21 @@ def lacking(planned: Mapping[str, Sequence[PlannedRow]]) -> list[dict[str, str]]
     ]
 
 
-def job_states(jobs: Sequence[Job], finished: Finished) -> list[dict[str, Any]]:
-    """What a dry run lists."""
+def job_states(jobs: Sequence[Job], finished: Finished, handed_in: HandedIn) -> list[JobState]:
+    """How each job stands.
+
+    Raises:
+        SyncError: If a job's record can't be read, or Slurm doesn't answer.
+    """
     states = []
     for job in jobs:
-        state = "done" if finished.is_done(job) else "to go on" if finished.has_begun(job) else "to do"
-        states.append({"run": job.run.name, "seed": job.seed, "state": state, "results": list(job.results)})
+        if finished.is_done(job):
+            states.append(JobState(job=job, state="done"))
+        elif (found := handed_in.look(job)) is not None:
+            state, record = found
+            states.append(JobState(job=job, state=state, record=record))
+        else:
+            states.append(JobState(job=job, state="to go on" if finished.has_begun(job) else "to do"))
     return states
 
 
@@ -49,12 +101,32 @@ def outcome_table(outcomes: Sequence[Outcome], runs: Path) -> list[dict[str, Any
     ]
 
 
-def print_plan(states: Sequence[Mapping[str, Any]], lacks: Sequence[Mapping[str, str]]) -> None:
+def print_plan(states: Sequence[JobState], lacks: Sequence[Mapping[str, str]]) -> None:
     """A dry run, on stdout."""
     for each in states:
-        click.echo(f"{each['state']:8}  {each['run']}, seed {each['seed']}: {', '.join(each['results'])}")
+        click.echo(each.line)
     for line in _lines_of_lacks(lacks):
         click.echo(line)
+
+
+def print_handed_in(
+    before: Sequence[JobState], num_new: int, lacks: Sequence[Mapping[str, str]], runs: Path
+) -> None:
+    """What was handed to Slurm, on stderr, and how to look after it.
+
+    Args:
+        before: How the jobs stood.
+        num_new: How many of them were handed in now.
+        lacks: What rows lack.
+        runs: Folder of the runs.
+    """
+    in_queue = sum(each.is_in_queue for each in before)
+    done = sum(each.state == "done" for each in before)
+    counts = f"{num_new} of {len(before)} jobs handed to Slurm ({in_queue} in its queue before, {done} done)"
+    click.echo(f"{counts}: {runs}", err=True)
+    for line in _lines_of_lacks(lacks):
+        click.echo(line, err=True)
+    click.echo("The same command with --dry-run shows how far they are", err=True)
 
 
 def print_summary(

@@ -120,8 +120,7 @@ class Scheduler:
             free = [slot for slot in range(len(self._slots.devices)) if slot not in self._running]
             state = self._readiness(job)
             if state == "hopeless":
-                error = f"the run that makes its teacher failed: {job.run.teacher_run}"
-                self._end(Outcome(job=job, state="skipped", error=error))
+                self._end(Outcome(job=job, state="skipped", error=job.without_teacher))
             elif state == "ready" and free:
                 device = self._slots.devices[free[0]]
                 environment = self._slots.environment
@@ -133,7 +132,7 @@ class Scheduler:
     def _readiness(self, job: Job) -> Literal["ready", "waits", "hopeless"]:
         if job.has_teacher(self._commands.runs):
             return "ready"
-        return "hopeless" if f"{job.run.teacher_run}.seed-{job.seed}" in self._outcomes else "waits"
+        return "hopeless" if job.teacher_job in self._outcomes else "waits"
 
     def _end(self, outcome: Outcome) -> None:
         self._outcomes[outcome.job.name] = outcome

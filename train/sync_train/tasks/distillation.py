@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from sync_train.batches import Batch
+from sync_train.distributed import common_generator, gather, run_share
 from sync_train.fit_config import OF_PAIRS, AdapterFitConfig, StudentConfig
 from sync_train.losses.config import LossConfig
 from sync_train.losses.distillation import feature_distillation, tas_distillation
@@ -57,7 +58,7 @@ class FeatureDistillationTask:
         return _held_out_score(self._held_out, self._loss, by="steps")
 
     def _loss(self, teacher: Batch, student: Batch) -> torch.Tensor:
-        adapted_BLD = self.module.features(student.rows_BLD, student.valid_BL)
+        adapted_BLD = gather(run_share(self.module.features, student), student)
         return feature_distillation(adapted_BLD, self.module.standardizer(teacher.rows_BLD), student.valid_BL)
 
 
@@ -106,6 +107,7 @@ class TASDistillationTask:
         self._held_out = held_out
         self._config = config
         self._reversal_factor = 0.0
+        self._generator = torch.default_generator
 
     def losses(self, epoch: int) -> Iterator[dict[str, torch.Tensor]]:
         """See `Task`."""
@@ -113,6 +115,7 @@ class TASDistillationTask:
             for layer in self._student.modules():
                 if isinstance(layer, nn.BatchNorm1d):
                     layer.eval()
+        self._generator = common_generator()
         num_batches = self._train.num_batches(epoch)
         for number, (teacher, student) in enumerate(self._train.epoch(epoch)):
             self._reversal_factor = reversal_factor(
@@ -133,13 +136,11 @@ class TASDistillationTask:
 
     def _loss(self, teacher: Batch, student: Batch) -> torch.Tensor:
         with torch.no_grad():
-            wanted = self._matched(self._teacher(teacher.rows_BLD, teacher.valid_BL))
-        found = self._matched(self._student(student.rows_BLD, student.valid_BL))
+            wanted = self._matched(self._teacher, teacher)
+        found = self._matched(self._student, student)
         if self._config.pairing == "random-frames":
             # seeded by the loop for each epoch; in validation always the same, so that equal models score the same
-            generator = (
-                torch.default_generator if self._student.training else torch.Generator().manual_seed(0)
-            )
+            generator = self._generator if self._student.training else torch.Generator().manual_seed(0)
             wanted = shuffle_steps(wanted, teacher.valid_BL, generator)
         if self._level_loss is not None:
             loss: torch.Tensor = self._level_loss(
@@ -148,7 +149,7 @@ class TASDistillationTask:
                 student.valid_BL,
                 teacher.valid_BL,
                 # as above; MMD needs none to be the same each time
-                generator=torch.default_generator if self._student.training else None,
+                generator=self._generator if self._student.training else None,
                 factor=self._reversal_factor,
             )
             return loss
@@ -160,8 +161,10 @@ class TASDistillationTask:
             reduction=self._config.reduction,
         )
 
-    def _matched(self, outputs: Outputs) -> dict[str, torch.Tensor]:
-        return outputs.logits if self._config.match == "logits" else outputs.representations
+    def _matched(self, model: Segmenter, batch: Batch) -> dict[str, torch.Tensor]:
+        outputs: Outputs = run_share(model, batch)
+        levels = outputs.logits if self._config.match == "logits" else outputs.representations
+        return {name: gather(x, batch) for name, x in levels.items()}
 
 
 def _level_loss(student: Segmenter, config: StudentConfig) -> LevelLoss:

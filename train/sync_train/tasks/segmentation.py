@@ -9,6 +9,7 @@ import torch
 
 from sync_store.errors import TrainingError
 from sync_train.batches import Batch, Draw, Windowing, draw_batches, split_windows, stack
+from sync_train.distributed import gather, run_share
 from sync_train.fit_config import TeacherConfig
 from sync_train.kept import pooled_classes, pooled_rows
 from sync_train.losses.segmentation import cross_entropy, smoothing
@@ -81,7 +82,7 @@ class SegmentationTask:
         ):
             batch = self._batch(draw)
             assert batch.classes_BL is not None
-            probabilities_BKL = self.module.probabilities(batch.rows_BLD, batch.valid_BL)
+            probabilities_BKL = gather(run_share(self.module.probabilities, batch), batch)
             entropy = cross_entropy(probabilities_BKL, batch.classes_BL)
             flicker = self._config.smoothing * smoothing(probabilities_BKL, batch.valid_BL)
             yield {"loss": entropy + flicker, "cross_entropy": entropy, "smoothing": flicker}

@@ -8,11 +8,14 @@ import csv
 import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
+from sync_store.bounded import is_special
 from sync_store.datasets.base import Action
 from sync_store.errors import DatasetError
 from sync_store.labels import MAX_SECONDS, Segments, first_seen, seconds_to_ns
@@ -29,6 +32,9 @@ FINE_FILES = ("train.csv", "validation.csv", "test.csv")
 
 ACTIONS = "actions.csv"
 """List of classes, one of that name for coarse segments and one for fine-grained actions."""
+
+MAX_CSV_BYTES = 1 << 29
+"""Of fine-grained actions: a million lines have about a quarter of it."""
 
 _FINE_COLUMNS = ("video", "start_frame", "end_frame", "action_cls")
 
@@ -154,7 +160,7 @@ def read_fine(folder: Path, classes: Sequence[str] | None) -> Mapping[str, list[
     actions: dict[str, list[Action]] = {}
     known = None if classes is None else dict.fromkeys(classes)
     for path in (folder / name for name in FINE_FILES):
-        if not path.is_file() or (path.name == "test.csv" and "action_cls" not in _header(path)):
+        if not os.path.lexists(path) or (path.name == "test.csv" and "action_cls" not in _header(path)):
             continue
         for where, (video, start_text, stop_text, label) in _rows(path, _FINE_COLUMNS):
             recording = video.rpartition("/")[0]
@@ -205,31 +211,42 @@ def _check_label(label: str, known: "Sequence[str] | Mapping[str, None]", where:
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """The asked columns of a CSV file, each row with its file and line; blank lines are skipped."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            header = [name.strip() for name in next(reader, [])]
-            if missing := [name for name in columns if name not in header]:
+    with _opened(path) as file:
+        reader = csv.reader(file)
+        header = [name.strip() for name in next(reader, [])]
+        if missing := [name for name in columns if name not in header]:
+            raise DatasetError(
+                f"{path}: no column {missing[0]!r}; the first line must name {', '.join(columns)}"
+            )
+        places = [header.index(name) for name in columns]
+        for row in reader:
+            if len(row) >= len(header):
+                yield f"{path} line {reader.line_num}", tuple(row[place] for place in places)
+            elif row:
                 raise DatasetError(
-                    f"{path}: no column {missing[0]!r}; the first line must name {', '.join(columns)}"
+                    f"{path} line {reader.line_num}: expected {len(header)} columns, got {len(row)}"
                 )
-            places = [header.index(name) for name in columns]
-            for row in reader:
-                if len(row) >= len(header):
-                    yield f"{path} line {reader.line_num}", tuple(row[place] for place in places)
-                elif row:
-                    raise DatasetError(
-                        f"{path} line {reader.line_num}: expected {len(header)} columns, got {len(row)}"
-                    )
+
+
+def _header(path: Path) -> str:
+    with _opened(path) as file:
+        return file.readline()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    """A CSV file to be read line by line, as it may be too large to be read whole."""
+    try:
+        if is_special(path):
+            raise OSError("it isn't a file but a pipe or a device")
+        if (size_bytes := path.stat().st_size) > MAX_CSV_BYTES:
+            raise OSError(f"it has {size_bytes} bytes, more than {MAX_CSV_BYTES}")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield file
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file") from None
     except (csv.Error, UnicodeDecodeError, OSError) as error:
         raise DatasetError(f"{path}: can't be read as CSV ({error})") from None
-
-
-def _header(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.readline().decode("utf-8", "replace")
 
 
 def _subfolders(folder: Path) -> list[Path]:

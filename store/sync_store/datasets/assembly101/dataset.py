@@ -11,6 +11,7 @@ Annotations are looked for up to two folders below root, or where [dataset.assem
 """
 
 import itertools
+import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -107,7 +108,7 @@ class Assembly101Dataset:
         sequences = []
         for name in (f"{direction}_{recording}" for direction in DIRECTIONS):
             path = self._needed_coarse / COARSE_LABELS / f"{name}.txt"
-            segments = read_coarse(path, self._classes) if path.exists() else None
+            segments = read_coarse(path, self._classes) if os.path.lexists(path) else None
             if segments is not None:
                 sequences.append(LabeledSequence(name=name, recording=recording, segments=segments))
         sequences.sort(key=lambda sequence: sequence.segments.span_ns)

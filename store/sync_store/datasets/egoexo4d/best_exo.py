@@ -4,6 +4,7 @@ Annotators who described a take moment by moment marked the exo camera that show
 the camera marked in most of them, and where nothing is marked the camera that is marked most often in the dataset.
 """
 
+import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -49,7 +50,7 @@ def read_best_exo(folder: Path) -> BestExo:
     Raises:
         DatasetError: If both files are missing, or one is malformed.
     """
-    paths = [folder / name for name in FILES if (folder / name).is_file()]
+    paths = [folder / name for name in FILES if os.path.lexists(folder / name)]
     if not paths:
         raise DatasetError(
             f"{folder}: neither {FILES[0]} nor {FILES[1]} is there, which say which camera is the best-exo view. "

@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sync_store import bounded
 from sync_store.errors import DatasetError
 
 T = TypeVar("T", str, int, dict[str, Any], list[Any])
+
+MAX_BYTES = 1 << 30
+"""The largest of the release has some hundred megabytes."""
 
 _KINDS: dict[type[Any], str] = {
     str: "a text",
@@ -17,7 +21,7 @@ _KINDS: dict[type[Any], str] = {
 
 
 def read_json(path: Path, part: str) -> Any:
-    """Read one file of the release, which may be hundreds of megabytes: call it once.
+    """Read one file of the release, which may have hundreds of megabytes: call it once.
 
     Args:
         path: The file.
@@ -28,7 +32,7 @@ def read_json(path: Path, part: str) -> Any:
     """
     fetch = f"egoexo -o {path.parent.parent if part == 'annotations' else path.parent} --parts {part}"
     try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"))
+        return bounded.read_json(path, MAX_BYTES)
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file. Fetch it with: {fetch}") from None
     except OSError as error:

@@ -7,6 +7,7 @@ between them are phases, at a depth that differs from branch to branch. Annotate
 
 import itertools
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def read_keysteps(folder: Path) -> Keysteps:
     takes: dict[str, TakeKeysteps] = {}
     taxonomies: dict[str, Taxonomy] = {}
     for path in (folder / name for name in FILES):
-        if not path.is_file():
+        if not os.path.lexists(path):
             continue
         content = read_json(path, "annotations")
         for scenario, taxonomy in _taxonomies(content, f"{path}: taxonomy").items():

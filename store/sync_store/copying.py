@@ -1,0 +1,156 @@
+"""Copies a recording from one store to another: the same bytes, each checked against its digest on the way.
+
+Its attributes come last, so that readers of the target see the whole recording or none. An interrupted copy goes on: a
+shard that is there and has its digest isn't fetched again.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from sync_store.atomic import flush_tree, write_atomic
+from sync_store.claim import Claim
+from sync_store.errors import CompleteError, StoreError
+from sync_store.layout import (
+    FEATURES,
+    METADATA,
+    TIMESTAMPS,
+    FeatureSet,
+    check_feature_set,
+    ensure_feature_set,
+    ensure_group,
+    read_attributes,
+    recording_path,
+    sha256_rows,
+)
+from sync_store.place import Place, files
+from sync_store.reader import FeatureStore
+from sync_store.shards import parse_shard, parse_timestamps
+from sync_store.writer import delete_recording, flush_recording
+
+Names = tuple[str, ...]
+Parse = Callable[[bytes, str], "np.ndarray[Any, Any] | None"]
+
+
+def copy_recording(
+    source: FeatureStore,
+    target: Place,
+    feature_set: str,
+    view: str,
+    recording: str,
+    *,
+    overwrite: bool = False,
+    on_read: Callable[[int], None] = lambda num_bytes: None,
+) -> int:
+    """Copy one complete recording.
+
+    Args:
+        source: Where it is.
+        target: The other store; made if it doesn't exist.
+        feature_set: Its feature set.
+        view: Its view.
+        recording: Its name.
+        overwrite: Delete what the target has of that name first, also if it is the same.
+        on_read: Told how many bytes are done with, file by file; what it raises ends the copy.
+
+    Returns:
+        Bytes that were written; 0 if the target has the same recording already.
+
+    Raises:
+        IncompleteError: If the source doesn't have it whole.
+        FingerprintError: If the target's feature set was made by another recipe.
+        CompleteError: If the target has another recording of that name.
+        BusyError: If another process writes it in the target.
+        LostClaimError: If another process has taken it over.
+        StoreError: If the source is damaged.
+        OSError: If something can't be read or written.
+    """
+    attributes = source.attributes(feature_set, view, recording)
+    folder = recording_path(target, feature_set, view, recording)
+    existing = {} if overwrite else read_attributes(folder)
+    if existing == attributes:
+        return 0
+    copied = _feature_set(feature_set, source.feature_set(feature_set))
+    if existing.get("complete"):
+        check_feature_set(target, copied)
+        raise CompleteError(
+            f"recording {recording}, view {view}: {target} has another one; --overwrite replaces it"
+        )
+    ensure_feature_set(target, copied)
+    claim = Claim(target, feature_set, view, recording)
+    try:
+        if overwrite or existing:
+            delete_recording(folder)
+        ensure_group(folder.parent, {})
+        origin = recording_path(source.path, feature_set, view, recording)
+        return _copy_files(origin, folder, attributes, claim, on_read)
+    finally:
+        claim.release()
+
+
+def _copy_files(
+    source: Place,
+    target: Place,
+    attributes: Mapping[str, Any],
+    claim: Claim,
+    on_read: Callable[[int], None],
+) -> int:
+    metadata = {(name, METADATA): (source / name / METADATA).read_bytes() for name in (TIMESTAMPS, FEATURES)}
+    num_bytes = 0
+    kept = {target.joinpath(*names) for names in metadata}
+    for names, digest, parse in _parts(metadata, attributes):
+        origin, there = source.joinpath(*names), target.joinpath(*names)
+        kept.add(there)
+        with suppress(FileNotFoundError, StoreError):
+            content = there.read_bytes()
+            if _digest(there, content, parse) == digest:
+                on_read(len(content))
+                continue
+        content = origin.read_bytes()
+        if _digest(origin, content, parse) != digest:
+            raise StoreError(
+                f"{origin}: differs from its digest. See what else is damaged with: sync-extract verify"
+            )
+        claim.check()
+        write_atomic(there, content)
+        num_bytes += len(content)
+        on_read(len(content))
+    for names, content in metadata.items():
+        write_atomic(target.joinpath(*names), content)
+    for path in [path for path, _ in files(target) if path not in kept]:  # of a copy of something else
+        path.unlink()
+    flush_tree(target)
+    claim.check()
+    write_atomic(target / METADATA, (source / METADATA).read_bytes())
+    flush_recording(target)
+    return num_bytes
+
+
+def _parts(
+    metadata: Mapping[tuple[str, str], bytes], attributes: Mapping[str, Any]
+) -> Iterator[tuple[Names, str, Parse]]:
+    """Each file that holds rows: its place in the recording, its digest, and how its bytes are read."""
+    times, features = (json.loads(metadata[name, METADATA]) for name in (TIMESTAMPS, FEATURES))
+    yield (TIMESTAMPS, "c", "0"), attributes["timestamps_sha256"], partial(parse_timestamps, times)
+    for number, digest in enumerate(attributes["shard_sha256"]):
+        yield (FEATURES, "c", str(number), "0"), digest, partial(parse_shard, features, number)
+
+
+def _digest(path: Place, content: bytes, parse: Parse) -> str:
+    rows = parse(content, str(path))
+    if rows is None:
+        raise StoreError(f"{path}: isn't laid out as store_layout.md says, and can't be checked")
+    return sha256_rows(rows)
+
+
+def _feature_set(name: str, attributes: Mapping[str, Any]) -> FeatureSet:
+    return FeatureSet(
+        name=name,
+        recipe=attributes["recipe"],
+        feature_dim=attributes["feature_dim"],
+        trained_on=tuple(attributes.get("trained_on", ())),
+    )
