@@ -60,8 +60,8 @@ class SlurmConfig:
                 raise ValueError(f"cluster.{name} must be a number above 0, got {getattr(self, name)}")
         if self.kind == "slurm" and self.hours < MIN_HOURS:
             raise ValueError(
-                f"cluster.hours must be at least {MIN_HOURS} for Slurm, got {self.hours}: a job is warned 90 s before its "
-                "end, and would only be put back into the queue"
+                f"cluster.hours must be at least {MIN_HOURS} for Slurm, got {self.hours}: a job is warned 90 s before "
+                "its end, and would only be put back into the queue"
             )
         if self.gpus < 0:
             raise ValueError(f"cluster.gpus must be 0 or more, got {self.gpus}")
