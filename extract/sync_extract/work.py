@@ -9,7 +9,7 @@ from sync_extract.config import ExtractConfig
 from sync_extract.pipeline import Settings, Watcher, extract, make_feature_set
 from sync_extract.plan import Failure, Plan, make_plan
 from sync_store.datasets import Dataset, open_dataset
-from sync_store.layout import FeatureSet, ensure_feature_set
+from sync_store.layout import FeatureSet, ensure_feature_set, sweep_groups
 from sync_store.project import Project
 
 
@@ -97,4 +97,6 @@ class Work:
             reader=self.config.reader,
             min_coverage=self.config.min_coverage,
         )
-        return extract(plan.to_do, self.backbone, self.feature_set, settings, watcher)
+        failures = extract(plan.to_do, self.backbone, self.feature_set, settings, watcher)
+        sweep_groups(settings.store, self.feature_set.name, {job.source.view for job in plan.jobs})
+        return failures

@@ -56,7 +56,7 @@ class Claim:
         self._path = self._take()
         stop = threading.Event()
         threading.Thread(target=_renew, args=(self._path, stop), name="claim", daemon=True).start()
-        self.release = weakref.finalize(self, _release, self._path, stop)
+        self.release = weakref.finalize(self, _release, self._path, self._token, stop)
         """Let others write it; harmless when done twice."""
 
     def check(self) -> None:
@@ -214,9 +214,13 @@ def _renewed(path: S3Path) -> S3Path:
     return path.with_name(path.name + _RENEWED)
 
 
-def _release(path: Place, stop: threading.Event) -> None:
+def _release(path: Place, token: str, stop: threading.Event) -> None:
     stop.set()
-    _delete(path)
+    with suppress(OSError):
+        if (
+            _read(path).get("token") == token
+        ):  # else it was taken over, and its number is another one's by now
+            _delete(path)
 
 
 def _delete(path: Place) -> None:

@@ -27,6 +27,7 @@ from sync_store.layout import (
     recording_path,
     sha256_rows,
 )
+from sync_store.opened import open_at
 from sync_store.place import Place, files
 from sync_store.reader import FeatureStore
 from sync_store.shards import parse_shard, parse_timestamps
@@ -99,18 +100,18 @@ def _copy_files(
     claim: Claim,
     on_read: Callable[[int], None],
 ) -> int:
-    metadata = {(name, METADATA): (source / name / METADATA).read_bytes() for name in (TIMESTAMPS, FEATURES)}
+    metadata = {(name, METADATA): _read_source(source / name / METADATA) for name in (TIMESTAMPS, FEATURES)}
     num_bytes = 0
     kept = {target.joinpath(*names) for names in metadata}
     for names, digest, parse in _parts(metadata, attributes):
         origin, there = source.joinpath(*names), target.joinpath(*names)
         kept.add(there)
         with suppress(FileNotFoundError, StoreError):
-            content = there.read_bytes()
+            content = _read(there)
             if _digest(there, content, parse) == digest:
                 on_read(len(content))
                 continue
-        content = origin.read_bytes()
+        content = _read_source(origin)
         if _digest(origin, content, parse) != digest:
             raise StoreError(
                 f"{origin}: differs from its digest. See what else is damaged with: sync-extract verify"
@@ -145,6 +146,19 @@ def _digest(path: Place, content: bytes, parse: Parse) -> str:
     if rows is None:
         raise StoreError(f"{path}: isn't laid out as store_layout.md says, and can't be checked")
     return sha256_rows(rows)
+
+
+def _read(path: Place) -> bytes:
+    """All of a file, which is no pipe or device, at which one might wait for ever."""
+    with open_at(path) as file:
+        return file.read(file.size, 0)
+
+
+def _read_source(path: Place) -> bytes:
+    try:
+        return _read(path)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise StoreError(f"{path}: {error.strerror}") from None
 
 
 def _feature_set(name: str, attributes: Mapping[str, Any]) -> FeatureSet:

@@ -7,8 +7,10 @@ Every level is a Zarr v3 group. Axes: T rows, D feature width.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -196,7 +198,22 @@ def ensure_group(folder: Place, attributes: Mapping[str, Any]) -> None:
         except zarr.errors.ContainsGroupError:
             pass
         except OSError as error:
-            raise named(error, folder) from None
+            if not (
+                folder / METADATA
+            ).is_file():  # else another process has made it, and swept this one's file
+                raise named(error, folder) from None
+
+
+def sweep_groups(store: Place, feature_set: str, views: Iterable[str]) -> None:
+    """Delete what killed processes left beside the metadata of the store, a feature set and some of its views.
+
+    A living process whose file is deleted makes it anew, or finds that another one has written what it wanted to.
+    """
+    for folder in (store, store / feature_set, *(store / feature_set / view for view in views)):
+        if isinstance(folder, Path):
+            for orphan in folder.glob("*.partial"):
+                with suppress(OSError):  # nobody needs it to be gone
+                    orphan.unlink()
 
 
 def check_format(attributes: Mapping[str, Any], store: Place) -> None:

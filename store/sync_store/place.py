@@ -11,6 +11,9 @@ from sync_store.s3 import SCHEME, S3Path, Status
 
 Place = Path | S3Path
 
+OUT_OF_REACH = (ConnectionError, PermissionError)
+"""Errors that say nothing of what is stored: it isn't damaged because nobody may look."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

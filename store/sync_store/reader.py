@@ -27,7 +27,7 @@ from sync_store.layout import (
     read_attributes,
     recording_path,
 )
-from sync_store.place import Place, as_zarr_store, files, for_each, subfolders
+from sync_store.place import OUT_OF_REACH, Place, as_zarr_store, files, for_each, subfolders
 from sync_store.s3 import S3Path
 from sync_store.shards import read_features, read_timestamps
 
@@ -182,6 +182,8 @@ class FeatureStore:
             timestamps = _timestamps(folder)
             if (rows := read_features(folder / FEATURES)) is None:
                 rows = np.asarray(open_array(folder / FEATURES)[:])
+        except OUT_OF_REACH:
+            raise
         except Exception as error:  # a damaged array raises one of many errors of zarr's
             raise self._damaged(feature_set, view, recording, error) from error
         if len(rows) != len(timestamps):
@@ -202,6 +204,8 @@ class FeatureStore:
         folder = self._folder(feature_set, view, recording)
         try:
             return _timestamps(folder)
+        except OUT_OF_REACH:
+            raise
         except Exception as error:  # as in `read`
             raise self._damaged(feature_set, view, recording, error) from error
 
@@ -297,6 +301,8 @@ def _describe(folder: Place) -> dict[str, Any]:
         if read_attributes(folder).get("complete"):
             timestamps = _timestamps(folder)
             complete = True
+    except OUT_OF_REACH:
+        raise
     except Exception as error:  # a damaged array raises one of many errors of zarr's
         problem = {"problem": str(error) or type(error).__name__}
     span_ns = int(timestamps[-1] - timestamps[0]) if len(timestamps) else 0

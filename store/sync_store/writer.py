@@ -35,7 +35,7 @@ from sync_store.layout import (
     shard_path,
     write_timestamps,
 )
-from sync_store.place import Place, as_zarr_store, delete_tree
+from sync_store.place import OUT_OF_REACH, Place, as_zarr_store, delete_tree
 from sync_store.shard_file import write_shard
 
 log = logging.getLogger(__name__)
@@ -99,10 +99,10 @@ class RecordingWriter:
         self._claim = Claim(store, feature_set.name, view, recording)
         try:
             self._group, resumed = self._open(overwrite)
+            features = self._group[FEATURES]
         except BaseException:
             self.close()
             raise
-        features = self._group[FEATURES]
         assert isinstance(features, zarr.Array)
         self._features: zarr.Array[Any] = features
         self._shard_rows = (self._features.shards or self._features.chunks)[0]
@@ -243,6 +243,8 @@ class RecordingWriter:
             if not same or features.shape != (self.num_rows, self._feature_dim):
                 return None
             digests = _good_shards(features)
+        except OUT_OF_REACH:
+            raise
         except Exception as error:  # whatever is wrong with it, starting anew mends it
             log.warning("%s: what was begun can't be read (%s); starting anew", self._where, error)
             return None
@@ -271,6 +273,8 @@ def _good_shards(features: "zarr.Array[Any]") -> list[str]:
     for start in range(0, features.shape[0], shard_rows):
         try:
             rows = np.asarray(features[start : start + shard_rows])
+        except OUT_OF_REACH:
+            raise
         except Exception:  # a checksum that fails raises one of several codec errors
             break
         if not np.isfinite(rows).all():  # a missing chunk reads as NaN

@@ -46,7 +46,7 @@ osd_data = $STATE/osd
 osd_objectstore = memstore
 memstore_device_bytes = 2147483648
 [client.rgw]
-rgw_frontends = beast endpoint=127.0.0.1:$PORT
+rgw_frontends = beast endpoint=127.0.0.1:$PORT tcp_nodelay=1
 rgw_thread_pool_size = 32
 END
 }

@@ -1,6 +1,7 @@
 """Copies hold the same bytes, go on where they stopped, and never hold a damaged recording."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -146,7 +147,7 @@ def test_a_copy_takes_the_place_of_an_unfinished_extraction(source: FeatureStore
     assert contents(target) == contents(source.path)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("damage", ["bit", "end", "digest", "timestamp"])
+@pytest.mark.parametrize("damage", ["bit", "end", "digest", "timestamp", "missing", "pipe", "folder"])
 def test_a_damaged_source_is_not_copied(source: FeatureStore, target: Path, damage: str) -> None:
     folder = Path(str(source.path)).joinpath(*NAMES)
     if damage == "digest":  # rows that fit their checksums, but aren't those that were written
@@ -158,7 +159,13 @@ def test_a_damaged_source_is_not_copied(source: FeatureStore, target: Path, dama
         path = folder / "timestamps" / "c" / "0" if damage == "timestamp" else shard(folder.parents[2], 2)
         content = bytearray(path.read_bytes())
         content[7] ^= 8
-        path.write_bytes(content[:-9] if damage == "end" else content)
+        path.unlink()
+        if damage == "pipe":
+            os.mkfifo(path)
+        elif damage == "folder":
+            path.mkdir()
+        elif damage != "missing":
+            path.write_bytes(content[:-9] if damage == "end" else content)
     with pytest.raises(StoreError, match=str(path)):
         copy_recording(source, target, *NAMES)
     assert not (target.joinpath(*NAMES) / "zarr.json").exists()

@@ -9,6 +9,7 @@ from sync_extract.config import ExtractConfig
 from sync_store.atomic import write_json
 from sync_store.claim import sweep
 from sync_store.console import set_up_logging
+from sync_store.layout import sweep_groups
 from sync_store.project import load_project
 from sync_store.reader import FeatureStore
 
@@ -33,6 +34,7 @@ class FinalizeTask:
             store = FeatureStore(project.store_path)
             for view in self.views:
                 store.entries(self.config.name, view)
+            sweep_groups(project.store_path, self.config.name, self.views)
         report = read_status(project, self.config, self.views, self.folder).as_json()
         write_json(self.folder / REPORT, report)
         return report

@@ -96,7 +96,7 @@ def copy(
                 continue
             num_copied += written > 0
             num_bytes += written
-    _write_indexes(goal, items)
+    _finish(goal, items)
     num_kept = len(items) - num_copied - len(failures)
     if as_json:
         print_json(
@@ -196,11 +196,13 @@ def _progress(items: Sequence[Item], *, quiet: bool) -> Iterator[Callable[[Item,
         yield lambda item, num_bytes: progress.advance(task, num_bytes)
 
 
-def _write_indexes(target: "Place", items: Sequence[Item]) -> None:
-    from sync_store.layout import METADATA
+def _finish(target: "Place", items: Sequence[Item]) -> None:
+    """Write the indexes, and delete what killed copies left."""
+    from sync_store.layout import METADATA, sweep_groups
     from sync_store.reader import FeatureStore
 
     if (target / METADATA).is_file():
         store = FeatureStore(target)
         for feature_set, view in sorted({(item.feature_set, item.view) for item in items}):
             store.entries(feature_set, view)
+            sweep_groups(target, feature_set, [view])

@@ -17,7 +17,7 @@ from sync_extract.importing.source import Item, Rows
 from sync_extract.plan import Failure, Job
 from sync_store.errors import CompleteError, DatasetError, SyncError
 from sync_store.labels import ns_to_text
-from sync_store.layout import FEATURE_DTYPE, FeatureSet, all_finite
+from sync_store.layout import FEATURE_DTYPE, FeatureSet, all_finite, sweep_groups
 from sync_store.place import Place
 from sync_store.provenance import code_version, library_versions
 from sync_store.writer import RecordingWriter
@@ -54,6 +54,7 @@ def import_all(plan: ImportPlan, feature_set: FeatureSet, store: Place, watcher:
                 failure = Failure.of(job, str(error))
                 failures.append(failure)
             watcher.finished(job, failure)
+    sweep_groups(store, feature_set.name, {job.source.view for job in plan.jobs})
     return failures
 
 
