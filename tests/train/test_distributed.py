@@ -22,6 +22,9 @@ TOLERANCE = 1e-6
 the number of processes is a power of two. Adam moves a weight by 1e-3 a step. Found: 1e-7 at the most."""
 
 
+pytestmark = pytest.mark.long
+
+
 def torchrun(project: Any, *arguments: str, processes: int = 2) -> "subprocess.CompletedProcess[str]":
     numbers = ("--nproc-per-node", str(processes))
     done: subprocess.CompletedProcess[str] = project.run(
@@ -53,10 +56,8 @@ def ours(err: str) -> list[str]:
     ("processes", "tasks"),
     [
         (2, ("teacher", "adapter", "mse")),
-        pytest.param(
-            2, ("frozen", "random-frames", "mmd", "coral", "grl", "tcc", "sdtw"), marks=pytest.mark.long
-        ),
-        pytest.param(4, ("teacher", "adapter", "mse", "mmd", "grl"), marks=pytest.mark.long),
+        (2, ("frozen", "random-frames", "mmd", "coral", "grl", "tcc", "sdtw")),
+        (4, ("teacher", "adapter", "mse", "mmd", "grl")),
     ],
 )
 def test_weights_are_those_of_one_process(tiny: Any, processes: int, tasks: tuple[str, ...]) -> None:
@@ -110,8 +111,8 @@ def test_a_run_looks_like_that_of_one_process(project: Any) -> None:
     ("arguments", "message"),
     [
         (("--run", "../up"), "error: run name '../up' begins with"),
-        pytest.param(("--nonsense",), "Error: No such option '--nonsense'", marks=pytest.mark.long),
-        pytest.param(("retrieval",), "Error: retrieval runs in one process", marks=pytest.mark.long),
+        (("--nonsense",), "Error: No such option '--nonsense'"),
+        (("retrieval",), "Error: retrieval runs in one process"),
     ],
 )
 def test_what_all_find_wrong_is_said_once(tiny: Any, arguments: tuple[str, ...], message: str) -> None:
@@ -122,7 +123,6 @@ def test_what_all_find_wrong_is_said_once(tiny: Any, arguments: tuple[str, ...],
     assert not (tiny.root / "runs").exists()
 
 
-@pytest.mark.long
 def test_what_one_alone_finds_wrong_is_said(tiny: Any, tmp_path: Path) -> None:
     """The second process fails while the first waits for it."""
     script = tmp_path / "fails.py"
@@ -137,7 +137,6 @@ def test_what_one_alone_finds_wrong_is_said(tiny: Any, tmp_path: Path) -> None:
     assert ours(done.stderr) == ["error: mine"]
 
 
-@pytest.mark.long
 def test_killed_processes_end_all_and_resumed_ones_end_with_the_same_bytes(project: Any) -> None:
     """The second process is killed in the teacher, torchrun is asked to end in the student."""
     without_dropout(project, checkpoint_seconds="0")
