@@ -38,7 +38,7 @@ class CachedStore(FeatureStore):
         return self._cache / f"{self.path.name}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
 
     def read(self, feature_set: str, view: str, recording: str) -> Features:
-        """See `FeatureStore.read`; one that is there is compared with the store's digests, and damage is mended."""
+        """See `FeatureStore.read`; a copy with other digests or a wrong checksum is fetched again."""
         near = self.near(feature_set)
         try:
             for anew in (False, True):

@@ -31,6 +31,10 @@ from sync_store.s3 import S3Path
 LEASE_SECONDS = 60.0
 """A claim that is older has a dead holder."""
 
+BUCKET_LEASE_SECONDS = 400.0
+"""In a bucket, where a write that was begun may go on for RETRY_TIMEOUT, one more request and its own repetitions
+(`s3`): it must not end after another process has taken over."""
+
 RENEW_SECONDS = 10.0
 """A holder may miss a few renewals: file servers stall."""
 
@@ -55,7 +59,9 @@ class Claim:
         self._token = uuid4().hex
         self._path = self._take()
         stop = threading.Event()
-        threading.Thread(target=_renew, args=(self._path, stop), name="claim", daemon=True).start()
+        threading.Thread(
+            target=_renew, args=(self._path, self._token, stop), name="claim", daemon=True
+        ).start()
         self.release = weakref.finalize(self, _release, self._path, self._token, stop)
         """Let others write it; harmless when done twice."""
 
@@ -71,7 +77,7 @@ class Claim:
         if _highest(self._folder) != self._path or not self._is_ours(self._path):
             raise LostClaimError(
                 f"{self._where}: another job has taken it over, since this one hadn't been heard of for "
-                f"{LEASE_SECONDS:.0f} s; what this one computed of it is discarded"
+                f"{lease_seconds(self._store):.0f} s; what this one computed of it is discarded"
             )
 
     def _is_ours(self, path: Place) -> bool:
@@ -99,9 +105,15 @@ class Claim:
             if _highest(self._folder) != path:
                 path.unlink(missing_ok=True)
                 continue
-            if held is not None:
-                held.unlink(missing_ok=True)
+            for older in _numbers(self._folder):
+                if older < int(path.name):
+                    _unlink(self._folder / str(older))
             return path
+
+
+def lease_seconds(store: Place) -> float:
+    """How long a claim counts after its last renewal."""
+    return BUCKET_LEASE_SECONDS if isinstance(store, S3Path) else LEASE_SECONDS
 
 
 def holder(store: Place, feature_set: str, view: str, recording: str) -> dict[str, Any] | None:
@@ -114,11 +126,21 @@ def holder(store: Place, feature_set: str, view: str, recording: str) -> dict[st
 
 
 def sweep(store: Place) -> None:
-    """Delete the claims that dead processes left."""
+    """Delete the claims that dead processes left, and what else they left there.
+
+    A living process that loses a file which it is just making makes it anew.
+    """
     for folder in sorted({path.parent for path, _ in _files(store / CLAIMS)}):
         with suppress(FileNotFoundError):
-            if (held := _highest(folder)) is not None and _holder(held) is None:
-                _delete(held)
+            held = _highest(folder)
+            if held is not None and _holder(held) is not None:
+                continue
+            newest = 0 if held is None else int(held.name)
+            paths: list[Place] = list(folder.iterdir())
+            for path in paths:
+                if not path.name.isdecimal() or int(path.name) <= newest:
+                    path.unlink(missing_ok=True)
+            _remove_empty(folder)
 
 
 def _create(path: Place, token: str) -> None:
@@ -131,9 +153,10 @@ def _create(path: Place, token: str) -> None:
         "machine": _machine(),
         "started": _started(os.getpid()),
     }
+    if isinstance(path, S3Path):
+        return create_atomic(path, json.dumps(content).encode())
     while True:
-        if isinstance(path, Path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):  # who has just released a claim has deleted the folder again
             return create_atomic(path, json.dumps(content).encode())
 
@@ -146,11 +169,15 @@ def _files(folder: Place) -> Iterable[tuple[Place, Any]]:
 
 
 def _highest(folder: Place) -> Place | None:
-    try:
-        numbers = [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
-    except FileNotFoundError:
-        return None
+    numbers = _numbers(folder)
     return folder / str(max(numbers)) if numbers else None
+
+
+def _numbers(folder: Place) -> list[int]:
+    try:
+        return [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
+    except FileNotFoundError:
+        return []
 
 
 def _holder(path: Place) -> dict[str, Any] | None:
@@ -163,7 +190,7 @@ def _holder(path: Place) -> dict[str, Any] | None:
     if claim.get("machine") and claim["machine"] == _machine():
         is_alive = _is_alive(int(claim.get("process", 0)), claim.get("started"))
     else:
-        is_alive = _age(path) < LEASE_SECONDS
+        is_alive = _age(path) < lease_seconds(path)
     return claim if is_alive else None
 
 
@@ -201,13 +228,15 @@ def _age(path: Place) -> float:
             now.unlink()
 
 
-def _renew(path: Place, stop: threading.Event) -> None:
+def _renew(path: Place, token: str, stop: threading.Event) -> None:
     while not stop.wait(RENEW_SECONDS):
         with suppress(OSError):  # lost, or out of reach for now: `check` tells before a write
-            if not isinstance(path, S3Path):
-                os.utime(path)
-            elif path.is_file():
+            if _read(path).get("token") != token:
+                continue
+            if isinstance(path, S3Path):
                 _renewed(path).touch()
+            else:
+                os.utime(path)
 
 
 def _renewed(path: S3Path) -> S3Path:
@@ -216,21 +245,27 @@ def _renewed(path: S3Path) -> S3Path:
 
 def _release(path: Place, token: str, stop: threading.Event) -> None:
     stop.set()
-    with suppress(OSError):
-        if (
-            _read(path).get("token") == token
-        ):  # else it was taken over, and its number is another one's by now
-            _delete(path)
+    with suppress(OSError):  # the disk is lost
+        # else it was taken over, and its number is another one's by now
+        if _read(path).get("token") == token:
+            _unlink(path)
+            _remove_empty(path.parent)
 
 
-def _delete(path: Place) -> None:
-    with suppress(OSError):  # others have a claim there, or the disk is lost
-        path.unlink(missing_ok=True)
-        if isinstance(path, S3Path):
-            _renewed(path).unlink()
-            return
-        for folder in list(path.parents)[:4]:
-            folder.rmdir()
+def _unlink(path: Place) -> None:
+    """Delete one claim."""
+    path.unlink(missing_ok=True)
+    if isinstance(path, S3Path):
+        _renewed(path).unlink()
+
+
+def _remove_empty(folder: Place) -> None:
+    """Delete the folder of a recording's claims, and those above it that are empty then."""
+    if isinstance(folder, S3Path):
+        return
+    with suppress(OSError):  # others have a claim there
+        for each in (folder, *list(folder.parents)[:3]):
+            each.rmdir()
 
 
 def _machine() -> str:

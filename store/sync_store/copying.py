@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sync_store.atomic import flush_tree, write_atomic
+from sync_store.atomic import write_atomic
 from sync_store.claim import Claim
 from sync_store.errors import CompleteError, StoreError
 from sync_store.layout import (
@@ -20,7 +20,6 @@ from sync_store.layout import (
     METADATA,
     TIMESTAMPS,
     FeatureSet,
-    check_feature_set,
     ensure_feature_set,
     ensure_group,
     read_attributes,
@@ -30,7 +29,7 @@ from sync_store.layout import (
 from sync_store.opened import open_at
 from sync_store.place import Place, files
 from sync_store.reader import FeatureStore
-from sync_store.shards import parse_shard, parse_timestamps
+from sync_store.shards import count_shards, parse_shard, parse_timestamps
 from sync_store.writer import delete_recording, flush_recording
 
 Names = tuple[str, ...]
@@ -46,7 +45,7 @@ def copy_recording(
     *,
     overwrite: bool = False,
     on_read: Callable[[int], None] = lambda num_bytes: None,
-) -> int:
+) -> int | None:
     """Copy one complete recording.
 
     Args:
@@ -59,7 +58,7 @@ def copy_recording(
         on_read: Told how many bytes are done with, file by file; what it raises ends the copy.
 
     Returns:
-        Bytes that were written; 0 if the target has the same recording already.
+        Bytes that were written; None if the target has the same recording already.
 
     Raises:
         IncompleteError: If the source doesn't have it whole.
@@ -72,18 +71,18 @@ def copy_recording(
     """
     attributes = source.attributes(feature_set, view, recording)
     folder = recording_path(target, feature_set, view, recording)
-    existing = {} if overwrite else read_attributes(folder)
-    if existing == attributes:
-        return 0
-    copied = _feature_set(feature_set, source.feature_set(feature_set))
-    if existing.get("complete"):
-        check_feature_set(target, copied)
-        raise CompleteError(
-            f"recording {recording}, view {view}: {target} has another one; --overwrite replaces it"
-        )
-    ensure_feature_set(target, copied)
+    if not overwrite and read_attributes(folder) == attributes:
+        return None
+    ensure_feature_set(target, _feature_set(feature_set, source))
     claim = Claim(target, feature_set, view, recording)
     try:
+        existing = {} if overwrite else read_attributes(folder)
+        if existing == attributes:
+            return None
+        if existing.get("complete"):
+            raise CompleteError(
+                f"recording {recording}, view {view}: {target} has another one; --overwrite replaces it"
+            )
         if overwrite or existing:
             delete_recording(folder)
         ensure_group(folder.parent, {})
@@ -124,7 +123,6 @@ def _copy_files(
         write_atomic(target.joinpath(*names), content)
     for path in [path for path, _ in files(target) if path not in kept]:  # of a copy of something else
         path.unlink()
-    flush_tree(target)
     claim.check()
     write_atomic(target / METADATA, (source / METADATA).read_bytes())
     flush_recording(target)
@@ -134,10 +132,25 @@ def _copy_files(
 def _parts(
     metadata: Mapping[tuple[str, str], bytes], attributes: Mapping[str, Any]
 ) -> Iterator[tuple[Names, str, Parse]]:
-    """Each file that holds rows: its place in the recording, its digest, and how its bytes are read."""
-    times, features = (json.loads(metadata[name, METADATA]) for name in (TIMESTAMPS, FEATURES))
+    """Each file that holds rows: its place in the recording, its digest, and how its bytes are read.
+
+    Raises:
+        StoreError: If metadata can't be read, or there isn't a digest for each shard.
+    """
+    try:
+        times, features = (json.loads(metadata[name, METADATA]) for name in (TIMESTAMPS, FEATURES))
+        num_shards, digests = count_shards(features), attributes["shard_sha256"]
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"metadata of {TIMESTAMPS} or {FEATURES} can't be read ({error})") from None
+    if (
+        not isinstance(digests, list)
+        or len(digests) != num_shards
+        or not isinstance(times, dict)
+        or times.get("shape") != features["shape"][:1]
+    ):
+        raise StoreError(f"{TIMESTAMPS}, {FEATURES} and their digests don't fit each other")
     yield (TIMESTAMPS, "c", "0"), attributes["timestamps_sha256"], partial(parse_timestamps, times)
-    for number, digest in enumerate(attributes["shard_sha256"]):
+    for number, digest in enumerate(digests):
         yield (FEATURES, "c", str(number), "0"), digest, partial(parse_shard, features, number)
 
 
@@ -161,10 +174,16 @@ def _read_source(path: Place) -> bytes:
         raise StoreError(f"{path}: {error.strerror}") from None
 
 
-def _feature_set(name: str, attributes: Mapping[str, Any]) -> FeatureSet:
-    return FeatureSet(
-        name=name,
-        recipe=attributes["recipe"],
-        feature_dim=attributes["feature_dim"],
-        trained_on=tuple(attributes.get("trained_on", ())),
-    )
+def _feature_set(name: str, source: FeatureStore) -> FeatureSet:
+    attributes = source.feature_set(name)
+    try:
+        return FeatureSet(
+            name=name,
+            recipe=attributes["recipe"],
+            feature_dim=attributes["feature_dim"],
+            trained_on=tuple(attributes.get("trained_on", ())),
+        )
+    except (KeyError, TypeError) as error:
+        raise StoreError(
+            f"{source.path}: feature set {name} lacks or has a wrong attribute ({error})"
+        ) from None

@@ -4,15 +4,13 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sync_store.s3 import SCHEME, S3Path, Status
 
 Place = Path | S3Path
-
-OUT_OF_REACH = (ConnectionError, PermissionError)
-"""Errors that say nothing of what is stored: it isn't damaged because nobody may look."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -41,10 +39,11 @@ def files(place: Place) -> Iterator[tuple[Place, os.stat_result | Status]]:
         return
     with os.scandir(place) as entries:
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from files(Path(entry.path))
-            else:
-                yield Path(entry.path), entry.stat()
+            with suppress(FileNotFoundError):  # somebody writes there, and has just renamed it
+                if entry.is_dir(follow_symlinks=False):
+                    yield from files(Path(entry.path))
+                else:
+                    yield Path(entry.path), entry.stat()
 
 
 def for_each(

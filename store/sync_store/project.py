@@ -95,10 +95,17 @@ class Project:
 
     @property
     def cache_path(self) -> Path | None:
-        """Absolute folder of what is kept of the store, if that is wanted; variables and ~ are filled in."""
+        """Absolute folder of what is kept of the store, if that is wanted; variables and ~ are filled in.
+
+        Raises:
+            ProjectError: If a variable isn't set.
+        """
         if self.store.cache is None:
             return None
-        return self.folder / Path(os.path.expandvars(self.store.cache)).expanduser()
+        text = os.path.expandvars(self.store.cache)
+        if "$" in text:
+            raise ProjectError(f"{self.file}: [store] cache {text!r} names a variable that isn't set")
+        return self.folder / Path(text).expanduser()
 
     @property
     def runs_path(self) -> Path:

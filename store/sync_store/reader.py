@@ -27,9 +27,12 @@ from sync_store.layout import (
     read_attributes,
     recording_path,
 )
-from sync_store.place import OUT_OF_REACH, Place, as_zarr_store, files, for_each, subfolders
+from sync_store.place import Place, as_zarr_store, files, for_each, subfolders
 from sync_store.s3 import S3Path
 from sync_store.shards import read_features, read_timestamps
+
+_READ_AT_ONCE = 2
+"""Recordings of a bucket, each of which is fetched by `AT_ONCE` requests and is in memory twice meanwhile."""
 
 _DESCRIBED_AT_ONCE = 32
 """Recordings of a bucket, each of which takes four requests."""
@@ -182,7 +185,7 @@ class FeatureStore:
             timestamps = _timestamps(folder)
             if (rows := read_features(folder / FEATURES)) is None:
                 rows = np.asarray(open_array(folder / FEATURES)[:])
-        except OUT_OF_REACH:
+        except ConnectionError:  # nothing is known of it
             raise
         except Exception as error:  # a damaged array raises one of many errors of zarr's
             raise self._damaged(feature_set, view, recording, error) from error
@@ -192,7 +195,9 @@ class FeatureStore:
 
     def read_each(self, feature_set: str, view: str, recordings: Iterable[str]) -> Iterator[Features]:
         """Read several recordings, in their order; see `read`."""
-        return for_each(self.path, lambda name: self.read(feature_set, view, name), recordings)
+        return for_each(
+            self.path, lambda name: self.read(feature_set, view, name), recordings, at_once=_READ_AT_ONCE
+        )
 
     def timestamps(self, feature_set: str, view: str, recording: str) -> npt.NDArray[np.int64]:
         """Read the times of the rows of a complete recording alone: int64 (T,) nanoseconds.
@@ -204,7 +209,7 @@ class FeatureStore:
         folder = self._folder(feature_set, view, recording)
         try:
             return _timestamps(folder)
-        except OUT_OF_REACH:
+        except ConnectionError:  # nothing is known of it
             raise
         except Exception as error:  # as in `read`
             raise self._damaged(feature_set, view, recording, error) from error
@@ -301,7 +306,7 @@ def _describe(folder: Place) -> dict[str, Any]:
         if read_attributes(folder).get("complete"):
             timestamps = _timestamps(folder)
             complete = True
-    except OUT_OF_REACH:
+    except ConnectionError:  # nothing is known of it
         raise
     except Exception as error:  # a damaged array raises one of many errors of zarr's
         problem = {"problem": str(error) or type(error).__name__}

@@ -5,10 +5,11 @@ appears whole or not at all, as a file does that `atomic` writes.
 
 Endpoint, region and credentials are those of the environment (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID …) or of ~/.aws, as
 other tools take them. Requests that fail by the network or the server are repeated for three minutes, at growing
-intervals.
+intervals; the first time, a warning says so.
 """
 
 import errno
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sync_store.errors import StoreError
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -38,15 +41,14 @@ REQUEST_TIMEOUT = timedelta(minutes=2)
 RETRY_TIMEOUT = timedelta(minutes=3)
 """How long a request that fails by the network or the server is repeated."""
 
-RETRIES = 1000
-"""More than fit into that time."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
+"""Seconds before it is: each pause is twice the one before."""
 
-BACKOFF = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=15), "base": 4}
-"""Intervals are drawn from 0.1 s to `base` times the last one: with obstore's base, 2, they shrink as often as they
-grow, and 50 of them were over in 32 to 53 s (obstore 0.12.1)."""
+RETRIES, BRIEF_RETRY_TIMEOUT = 3, timedelta(seconds=5)
+"""What obstore repeats by itself. It is brief, since no signal is heeded meanwhile."""
 
-PAUSE_SECONDS = 0.5
-"""Before a request is repeated whose answer broke off."""
+_OF_REGION = ("AuthorizationHeaderMalformed", "PermanentRedirect", "301 Moved Permanently")
+"""In answers to requests for another region than the bucket's."""
 
 _METADATA_SERVICE = "169.254.169.254"
 """Of Amazon's own machines, asked for credentials where nothing else has any."""
@@ -116,10 +118,6 @@ class S3Path:
         """With another last part."""
         return self.parent / name
 
-    def relative_to(self, other: "S3Path") -> str:
-        """The part of the key after that of a folder which it lies in."""
-        return self.key[len(other.key) + bool(other.key) :]
-
     def is_file(self) -> bool:
         """Whether there is an object."""
         try:
@@ -130,7 +128,8 @@ class S3Path:
 
     def is_dir(self) -> bool:
         """Whether any key lies below."""
-        return any(self._children())
+        folders, objects = self._children()
+        return bool(folders or objects)
 
     def exists(self) -> bool:
         """Whether there is an object, or any below."""
@@ -218,20 +217,18 @@ class S3Path:
         return list(found["common_prefixes"]), [entry["path"] for entry in found["objects"]]
 
     def _asked(self, ask: Callable[[], Answer]) -> Answer:
-        """What is asked for; again where obstore gives up: a connection that breaks within an answer."""
-        stop = time.monotonic() + RETRY_TIMEOUT.total_seconds()
+        """What is asked for; again, for `RETRY_TIMEOUT`, while the server can't be reached or fails."""
+        pauses = iter_pauses()
         while True:
             try:
                 with named(self):
                     return ask()
-            except ConnectionError:
-                if time.monotonic() >= stop:
-                    raise
-                time.sleep(PAUSE_SECONDS)
+            except ConnectionError as error:
+                time.sleep(next_pause(pauses, error))
 
     @property
     def _bucket(self) -> "S3Store":
-        return _connected(self.bucket, os.getpid())
+        return _connected(self.bucket)
 
 
 def connect(bucket: str, prefix: str = "") -> "S3Store":
@@ -247,7 +244,7 @@ def connect(bucket: str, prefix: str = "") -> "S3Store":
         raise _not_installed(f"{SCHEME}{bucket}") from None
     options: dict[str, Any] = {
         "client_options": {"timeout": REQUEST_TIMEOUT},
-        "retry_config": {"max_retries": RETRIES, "retry_timeout": RETRY_TIMEOUT, "backoff": BACKOFF},
+        "retry_config": {"max_retries": RETRIES, "retry_timeout": BRIEF_RETRY_TIMEOUT},
         **_account(),
     }
     endpoint = options.get("endpoint", "https://")
@@ -261,13 +258,32 @@ def connect(bucket: str, prefix: str = "") -> "S3Store":
         raise StoreError(f"{SCHEME}{bucket}: {_first_line(error)}. Check AWS_* in the environment") from None
 
 
+def iter_pauses() -> Iterator[float]:
+    """Seconds before a request is made again, and again; until it is time to give up."""
+    stop, pause = time.monotonic() + RETRY_TIMEOUT.total_seconds(), FIRST_PAUSE
+    while time.monotonic() + pause <= stop:
+        yield pause
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def next_pause(pauses: Iterator[float], error: ConnectionError) -> float:
+    """The next of `iter_pauses`, of which the first is told to the user; raises the error after the last."""
+    pause = next(pauses, None)
+    if pause is None:
+        raise error
+    if pause == FIRST_PAUSE:
+        log.warning("%s: %s; trying again", error.filename, error.strerror)
+    return pause
+
+
 @contextmanager
 def named(path: S3Path) -> Iterator[None]:
     """Errors of obstore as those of a file system, which name the path and are one line.
 
     Raises:
-        ConnectionError: If the server can't be reached or fails: nothing is known of the object.
-        OSError: If there is none, or it may not be read or written.
+        ConnectionError: If the server can't be reached or fails: nothing is known of the object, and asking again may
+            help.
+        OSError: If there is none, it may not be read or written, or the server refuses for another reason.
     """
     try:
         from obstore import exceptions
@@ -290,14 +306,17 @@ def named(path: S3Path) -> Iterator[None]:
                 "no credentials are found. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
                 str(path),
             ) from None
+        if _is_refusal(str(error)):
+            hint = ". Check AWS_REGION" if any(code in str(error) for code in _OF_REGION) else ""
+            raise OSError(errno.EIO, f"the server refuses: {_reason(error)}{hint}", str(path)) from None
         raise ConnectionError(
             errno.EIO, f"the server can't be reached or fails: {_reason(error)}", str(path)
         ) from None
 
 
 @cache
-def _connected(bucket: str, process: int) -> "S3Store":
-    """One a process: connections aren't for its children."""
+def _connected(bucket: str) -> "S3Store":
+    """One a process. A forked child can't use it; there are none here."""
     return connect(bucket)
 
 
@@ -335,6 +354,13 @@ def _not_installed(what: str) -> StoreError:
 
 def _status(entry: "ObjectMeta") -> Status:
     return Status(st_size=entry["size"], st_mtime_ns=round(entry["last_modified"].timestamp() * 1e6) * 1000)
+
+
+def _is_refusal(said: str) -> bool:
+    """Whether the server has answered, and would answer the same again: by a status of HTTP."""
+    _, found, rest = said.partition("status code: ")
+    status = rest[:3]
+    return bool(found) and (status[:1] in "34" or status == "501") and status not in ("408", "429")
 
 
 def _missing(path: S3Path, said: str) -> FileNotFoundError:

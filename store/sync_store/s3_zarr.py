@@ -1,7 +1,6 @@
 """A folder of a bucket as zarr-python takes it: patient with the server, errors as those of a file system."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
@@ -9,8 +8,7 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import ObjectStore
 
-from sync_store import s3
-from sync_store.s3 import Answer, S3Path, named
+from sync_store.s3 import Answer, S3Path, iter_pauses, named, next_pause
 
 
 class ZarrStore(ObjectStore[Any]):
@@ -58,12 +56,10 @@ class ZarrStore(ObjectStore[Any]):
 
     async def _asked(self, key: str, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """As that of `S3Path`."""
-        stop = time.monotonic() + s3.RETRY_TIMEOUT.total_seconds()
+        pauses = iter_pauses()
         while True:
             try:
                 with named(self._folder / key):
                     return await ask()
-            except ConnectionError:
-                if time.monotonic() >= stop:
-                    raise
-                await asyncio.sleep(s3.PAUSE_SECONDS)
+            except ConnectionError as error:
+                await asyncio.sleep(next_pause(pauses, error))

@@ -5,6 +5,7 @@ stay, by two threads where the files are in the page cache. Objects of a bucket 
 Axes: T rows, D feature width.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -65,6 +66,12 @@ def read_features(array: Place) -> Rows | None:
     return rows
 
 
+def count_shards(metadata: Any) -> int | None:
+    """How many shards an array `features` has, by its metadata; None if it isn't laid out as specified."""
+    layout = _shards(metadata)
+    return None if layout is None else -(-layout.num_rows // layout.shard_rows)
+
+
 def parse_shard(metadata: Mapping[str, Any], number: int, content: bytes, name: str) -> Rows | None:
     """The rows of one shard, from the bytes of its file.
 
@@ -84,6 +91,8 @@ def parse_shard(metadata: Mapping[str, Any], number: int, content: bytes, name: 
     if layout is None:
         return None
     num_rows = min(layout.shard_rows, layout.num_rows - number * layout.shard_rows)
+    if len(content) < num_rows * layout.feature_dim * FEATURE_DTYPE.itemsize:
+        raise StoreError(f"{name}: has {len(content)} bytes, less than its {num_rows} rows")
     rows = np.empty((num_rows, layout.feature_dim), dtype=FEATURE_DTYPE)
     chunks = list(_chunks(Fetched(name, content), layout, rows))
     _read_chunks(chunks, layout, in_two=False)
@@ -92,16 +101,18 @@ def parse_shard(metadata: Mapping[str, Any], number: int, content: bytes, name: 
 
 def parse_timestamps(metadata: Mapping[str, Any], content: bytes, name: str) -> Times | None:
     """All timestamps, int64 (T,), from the bytes of their file. Otherwise as `parse_shard`."""
-    shape = metadata.get("shape")
+    shape: Any = metadata.get("shape")
     if not _is_laid_out(metadata, "int64", shape, _CHECKED_BYTES):
         return None
+    if len(content) < math.prod(shape) * TIMESTAMP_DTYPE.itemsize:
+        raise StoreError(f"{name}: has {len(content)} bytes, less than its {math.prod(shape)} times")
     return _times(Fetched(name, content), shape)
 
 
 def read_timestamps(array: Place) -> Times | None:
     """Read the whole array `timestamps`: int64 (T,). Otherwise as `read_features`."""
     metadata = read_json(array / METADATA)
-    shape = metadata.get("shape")
+    shape: Any = metadata.get("shape")
     if not _is_laid_out(metadata, "int64", shape, _CHECKED_BYTES):
         return None
     with open_at(array.joinpath("c", "0")) as file:

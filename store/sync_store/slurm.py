@@ -23,6 +23,9 @@ MIN_HOURS = 0.05
 WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD")
 """States of jobs in the queue that don't run."""
 
+HELD = "HELD"
+"""Of jobs that somebody has to release; Slurm itself calls them PENDING."""
+
 ANSWER_SECONDS = 60
 """So long Slurm may take to answer."""
 
@@ -143,13 +146,19 @@ def max_array() -> int:
 def jobs_in_queue(name: str) -> dict[str, str]:
     """State of every job of a name that waits or runs, by its number: `12`, or `12_3` in an array.
 
+    That of a job which a user holds, as those are that are being handed in, is `HELD`.
+
     Raises:
         SyncError: If Slurm doesn't answer. Where there is no Slurm, there are no jobs.
     """
     if shutil.which("squeue") is None:
         return {}
-    shown = ask("squeue", "--noheader", "--array", f"--name={name}", "--format=%i %T")
-    return dict(line.split() for line in shown.splitlines() if line.strip())
+    shown = ask("squeue", "--noheader", "--array", f"--name={name}", "--format=%i %T %r")
+    states = {}
+    for line in filter(str.strip, shown.splitlines()):
+        number, state, reason = line.split(maxsplit=2)
+        states[number] = HELD if reason == "JobHeldUser" else state
+    return states
 
 
 def ask(*command: str) -> str:

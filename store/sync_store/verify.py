@@ -20,7 +20,7 @@ from sync_store.layout import (
     rows_per_shard,
     sha256_rows,
 )
-from sync_store.place import OUT_OF_REACH, Place, subfolders
+from sync_store.place import Place, subfolders
 from sync_store.reader import FeatureStore, make_again, open_array
 
 
@@ -116,7 +116,7 @@ def _check(store: FeatureStore, feature_set: str, view: str, recording: str) -> 
 def _open(path: Place, dtype: "np.dtype[Any]") -> "zarr.Array[Any]":
     try:
         array = open_array(path)
-    except OUT_OF_REACH:
+    except ConnectionError:  # nothing is known of it
         raise
     except Exception as error:
         raise StoreError(f"{path.name} can't be opened ({error})") from error
@@ -128,7 +128,7 @@ def _open(path: Place, dtype: "np.dtype[Any]") -> "zarr.Array[Any]":
 def _read(array: "zarr.Array[Any]", start: int, stop: int, what: str) -> "np.ndarray[Any, Any]":
     try:
         return np.asarray(array[start:stop])
-    except OUT_OF_REACH:
+    except ConnectionError:  # nothing is known of it
         raise
     except Exception as error:
         raise StoreError(f"{what} can't be read ({error})") from error

@@ -35,7 +35,7 @@ from sync_store.layout import (
     shard_path,
     write_timestamps,
 )
-from sync_store.place import OUT_OF_REACH, Place, as_zarr_store, delete_tree
+from sync_store.place import Place, as_zarr_store, delete_tree
 from sync_store.shard_file import write_shard
 
 log = logging.getLogger(__name__)
@@ -243,7 +243,7 @@ class RecordingWriter:
             if not same or features.shape != (self.num_rows, self._feature_dim):
                 return None
             digests = _good_shards(features)
-        except OUT_OF_REACH:
+        except ConnectionError:  # nothing is known of it
             raise
         except Exception as error:  # whatever is wrong with it, starting anew mends it
             log.warning("%s: what was begun can't be read (%s); starting anew", self._where, error)
@@ -273,7 +273,7 @@ def _good_shards(features: "zarr.Array[Any]") -> list[str]:
     for start in range(0, features.shape[0], shard_rows):
         try:
             rows = np.asarray(features[start : start + shard_rows])
-        except OUT_OF_REACH:
+        except ConnectionError:  # nothing is known of it
             raise
         except Exception:  # a checksum that fails raises one of several codec errors
             break

@@ -68,7 +68,7 @@ def store(s3: Any) -> S3Path:
 
 @pytest.fixture
 def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "LEASE_SECONDS", LEASE_SECONDS)
+    monkeypatch.setattr(claims, "BUCKET_LEASE_SECONDS", LEASE_SECONDS)
 
 
 def start(program: str, store: S3Path) -> "subprocess.Popen[str]":

@@ -156,6 +156,31 @@ def test_two_writers_of_one_recording_never_mix(tmp_path: Path) -> None:
     assert store.feature_sets() == ["small"]
 
 
+def test_a_holder_that_slept_through_two_successors_stays_out(tmp_path: Path) -> None:
+    (tmp_path / METADATA).touch()
+    sleeper = Claim(tmp_path, "small", "e4", "r")
+    first = claim_file(tmp_path)
+    from_another_machine(first, age_seconds=2 * LEASE_SECONDS)
+    left_behind = first.read_bytes()
+    second = Claim(tmp_path, "small", "e4", "r")
+    path = claim_file(tmp_path)
+    from_another_machine(path, age_seconds=2 * LEASE_SECONDS)
+    first.write_bytes(left_behind)  # as if the second had been killed before it deleted it
+    os.utime(first, (0, 0))
+    third = Claim(tmp_path, "small", "e4", "r")
+    assert claim_file(tmp_path).name == "3"
+    third.release()
+    with pytest.raises(LostClaimError):
+        sleeper.check()
+    fourth = Claim(tmp_path, "small", "e4", "r")
+    assert claim_file(tmp_path).name == "1"
+    for late in (sleeper, second):
+        with pytest.raises(LostClaimError):
+            late.check()
+        late.release()
+    fourth.check()
+
+
 def test_overwriting_waits_for_the_claim_before_it_deletes(tmp_path: Path) -> None:
     with RecordingWriter(tmp_path, SMALL, "e4", "r", timestamps=TIMES, provenance={}) as writer:
         writer.append(ROWS)
@@ -176,7 +201,10 @@ def test_overwriting_waits_for_the_claim_before_it_deletes(tmp_path: Path) -> No
 def test_what_dead_processes_left_is_swept_and_the_living_keep_theirs(tmp_path: Path) -> None:
     (tmp_path / METADATA).touch()
     living, dead = Claim(tmp_path, "small", "e4", "a"), Claim(tmp_path, "small", "e4", "r")
-    from_another_machine(claim_file(tmp_path), age_seconds=2 * LEASE_SECONDS)
+    path = claim_file(tmp_path)
+    from_another_machine(path, age_seconds=2 * LEASE_SECONDS)
+    for name in (".1.0123.partial", "0123.now"):
+        path.with_name(name).touch()
     sweep(tmp_path)
     assert [path.name for path in (tmp_path / CLAIMS / "small" / "e4").iterdir()] == ["a"]
     living.check()

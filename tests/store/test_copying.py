@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,7 +100,7 @@ def test_a_copy_has_the_same_bytes(num_rows: int, tmp_path_factory: pytest.TempP
 def test_what_is_there_is_not_copied_again(source: FeatureStore, target: Path) -> None:
     copy_recording(source, target, *NAMES)
     written = stamps(target)
-    assert copy_recording(source, target, *NAMES) == 0
+    assert copy_recording(source, target, *NAMES) is None
     assert stamps(target) == written
     assert copy_recording(source, target, *NAMES, overwrite=True) > 0
     assert all(stamps(target)[number] != written[number] for number in written)
@@ -171,6 +172,54 @@ def test_a_damaged_source_is_not_copied(source: FeatureStore, target: Path, dama
     assert not (target.joinpath(*NAMES) / "zarr.json").exists()
     assert FeatureStore(target).recordings("small", "e4") == []
     assert not (target / CLAIMS).exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("", {"attributes": {"shard_sha256": []}}),
+        ("", {"attributes": {"shard_sha256": None}}),
+        ("features", {"shape": [10**15, WIDTH]}),
+        ("timestamps", {"shape": [10**15]}),
+        ("timestamps", None),
+        ("features", None),
+    ],
+)
+def test_attributes_and_metadata_that_do_not_fit_are_refused(
+    source: FeatureStore, target: Path, file: str, change: dict[str, Any] | None
+) -> None:
+    path = Path(str(source.path)).joinpath(*NAMES, file, "zarr.json")
+    table = json.loads(path.read_text())
+    for key, value in (change or {}).items():
+        table[key] = {**table[key], **value} if isinstance(value, dict) else value
+    text = json.dumps(table)
+    path.write_text(text if change else text[:-40])
+    with pytest.raises(StoreError, match=r"don't fit each other|can't be read"):
+        copy_recording(source, target, *NAMES)
+    assert FeatureStore(target).recordings("small", "e4") == []
+
+
+def test_a_feature_set_without_its_recipe_is_refused(source: FeatureStore, target: Path) -> None:
+    path = Path(str(source.path), "small", "zarr.json")
+    table = json.loads(path.read_text())
+    del table["attributes"]["recipe"]
+    path.write_text(json.dumps(table))
+    with pytest.raises(StoreError, match="feature set small lacks or has a wrong attribute"):
+        copy_recording(FeatureStore(Path(str(source.path))), target, *NAMES)
+
+
+def test_who_commits_while_a_copy_waits_for_its_claim_wins(
+    source: FeatureStore, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def claim(*names: Any) -> Claim:
+        write(target, seed=5)
+        monkeypatch.undo()
+        return Claim(*names)
+
+    monkeypatch.setattr("sync_store.copying.Claim", claim)
+    with pytest.raises(CompleteError, match="has another one; --overwrite replaces it"):
+        copy_recording(source, target, *NAMES)
+    assert [finding.state for finding in verify_store(FeatureStore(target), [], [])] == ["good"]
 
 
 def test_another_recording_of_that_name_is_replaced_only_if_asked(source: FeatureStore, target: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from sync_store.dataset_config import parse_rate
 from sync_store.errors import ProjectError
 from sync_store.project import MAX_BYTES, find_project, load_project
+from sync_store.s3 import S3Path
 
 FULL = """\
 [dataset]
@@ -70,6 +71,20 @@ def test_everything(write: Callable[[str | bytes], Path], tmp_path: Path) -> Non
     assert (view.clock, view.offset) == ("stream-start", Fraction(-11, 10))  # the decimal, not the float
     assert project.stage("train") == {"seeds": [0, 1]}
     assert project.stage("evaluate") == {}
+
+
+def test_a_store_in_a_bucket_and_a_cache(
+    write: Callable[[str | bytes], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCRATCH", "/scratch/me")
+    store = '[store]\npath = "s3://lab/a/features.zarr"\ncache = "$SCRATCH/features"\n'
+    project = load_project(write(VIEW + store))
+    assert project.store_path == S3Path("lab", "a/features.zarr")
+    assert project.cache_path == Path("/scratch/me/features")
+    assert load_project(write(VIEW + '[store]\ncache = "near"\n')).cache_path == tmp_path / "near"
+    monkeypatch.delenv("SCRATCH")
+    with pytest.raises(ProjectError, match=r"cache '\$SCRATCH/features' names a variable that isn't set"):
+        _ = load_project(write(VIEW + store)).cache_path
 
 
 def test_defaults(write: Callable[[str | bytes], Path], tmp_path: Path) -> None:
@@ -153,6 +168,7 @@ def test_an_unknown_view(write: Callable[[str | bytes], Path]) -> None:
             VIEW + '[dataset]\nkind = "lmdb"\n',
             r"kind must be Literal\['folder', 'assembly101', 'egoexo4d', 'frames'\], got 'lmdb'",
         ),
+        (VIEW + '[store]\npath = "s3://lab"\n', r"\[store\]: expected s3://BUCKET/NAME, got 's3://lab'"),
         (VIEW + "[store]\npath = 3\n", r"\[store\]: path must be str, got 3"),
         (
             VIEW + '[experiments]\nfeatures = "x"\n',

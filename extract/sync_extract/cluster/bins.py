@@ -1,9 +1,11 @@
 """What is left to extract, packed into bins of about equal time."""
 
 import heapq
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sync_extract.cluster.ledger import Ledger
 from sync_extract.header import estimate_rows
@@ -11,7 +13,11 @@ from sync_extract.plan import Failure, what_changed
 from sync_store.datasets import Dataset
 from sync_store.errors import NoVideoError, SyncError
 from sync_store.layout import METADATA, read_attributes, recording_path
+from sync_store.place import for_each
 from sync_store.project import Project
+
+READ_AT_ONCE = 32
+"""Recordings of a bucket, a request each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +35,22 @@ class Item:
         return f"{self.view}/{self.recording}"
 
 
-def is_complete(project: Project, feature_set: str, view: str, recording: str) -> bool:
-    """Whether the store has all of it; whoever reads it checks more."""
-    try:
-        attributes = read_attributes(recording_path(project.store_path, feature_set, view, recording))
-    except SyncError:
-        return False
-    return attributes.get("complete") is True
+Pair = tuple[str, str]
+"""A view and a recording."""
+
+
+def read_complete(project: Project, feature_set: str, pairs: Iterable[Pair]) -> dict[Pair, dict[str, Any]]:
+    """Attributes of those recordings that the store has whole; whoever reads them checks more."""
+
+    def read(pair: Pair) -> dict[str, Any]:
+        try:
+            return read_attributes(recording_path(project.store_path, feature_set, *pair))
+        except SyncError:
+            return {}
+
+    pairs = list(pairs)
+    found = zip(pairs, for_each(project.store_path, read, pairs, at_once=READ_AT_ONCE), strict=True)
+    return {pair: attributes for pair, attributes in found if attributes.get("complete") is True}
 
 
 def find_items(
@@ -65,9 +80,10 @@ def find_items(
         NoVideoError: If a named recording has none.
     """
     items = []
+    complete = read_complete(project, feature_set, itertools.product(views, recordings))
     for view in views:
         for recording in recordings:
-            if is_complete(project, feature_set, view, recording):
+            if (view, recording) in complete:
                 continue
             if not named and len(ledger.failures(view, recording)) > retries:
                 continue
@@ -88,20 +104,17 @@ def find_changed(
 ) -> list[Failure]:
     """Complete recordings whose videos aren't those any more that they were made from; see `find_items`."""
     failures = []
-    for view in views:
-        for recording in recordings:
-            folder = recording_path(project.store_path, feature_set, view, recording)
-            try:
-                attributes = read_attributes(folder)
-                if attributes.get("complete") is not True:
-                    continue
-                stored = attributes.get("provenance", {}).get("source", {})
-                changed = what_changed(stored, dataset.video(recording, view), folder / METADATA)
-            except (SyncError, OSError):  # whoever reads it says what is wrong; a video may be gone for good
-                continue
-            if changed is not None:
-                message = f"{changed} since it was extracted. Extract it again with --overwrite"
-                failures.append(Failure(recording=recording, view=view, message=message))
+    complete = read_complete(project, feature_set, itertools.product(views, recordings))
+    for (view, recording), attributes in complete.items():
+        stored = attributes.get("provenance", {}).get("source", {})
+        stored_at = recording_path(project.store_path, feature_set, view, recording) / METADATA
+        try:
+            changed = what_changed(stored, dataset.video(recording, view), stored_at)
+        except (SyncError, OSError):  # a video may be gone for good
+            continue
+        if changed is not None:
+            message = f"{changed} since it was extracted. Extract it again with --overwrite"
+            failures.append(Failure(recording=recording, view=view, message=message))
     return failures
 
 

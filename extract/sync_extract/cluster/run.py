@@ -1,13 +1,14 @@
 """`sync-extract` by jobs: what is left is packed and handed out."""
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import click
 
-from sync_extract.cluster.bins import Item, find_changed, find_items, is_complete
+from sync_extract.cluster.bins import Item, find_changed, find_items, read_complete
 from sync_extract.cluster.config import Kind
 from sync_extract.cluster.ledger import Ledger
 from sync_extract.cluster.status import STATES, Status, read_status
@@ -18,6 +19,10 @@ from sync_store.console import EXIT_FAILURE, EXIT_SOME_FAILED, print_json
 from sync_store.datasets import open_dataset
 from sync_store.errors import SyncError
 from sync_store.project import Project
+from sync_store.s3 import S3Path
+
+BUCKET_LOOK_SECONDS = 10.0
+"""From one look at what is complete in a bucket to the next."""
 
 
 def choose_kind(config: ExtractConfig, *, overwrite: bool) -> Kind:
@@ -147,10 +152,17 @@ class _Said:
         self._name = config.name
         self._total = len(items)
         self._open = [] if quiet else list(items)
+        self._next_look = 0.0
 
     def __call__(self) -> None:
+        if time.monotonic() < self._next_look:
+            return
+        in_bucket = isinstance(self._project.store_path, S3Path)
+        self._next_look = time.monotonic() + (BUCKET_LOOK_SECONDS if in_bucket else 0.0)
+        pairs = [(item.view, item.recording) for item in self._open]
+        complete = read_complete(self._project, self._name, pairs)
         for item in list(self._open):
-            if is_complete(self._project, self._name, item.view, item.recording):
+            if (item.view, item.recording) in complete:
                 self._open.remove(item)
                 click.echo(f"[{self._total - len(self._open)}/{self._total}] {item.name}", err=True)
 

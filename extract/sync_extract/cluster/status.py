@@ -1,19 +1,20 @@
 """How far extraction is: from the store, the claims of those who write, and the record of what failed."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from sync_extract.cluster.bins import is_complete
+from sync_extract.cluster.bins import read_complete
 from sync_extract.cluster.ledger import Attempt, Ledger
 from sync_extract.config import ExtractConfig
 from sync_store.bounded import read_json
 from sync_store.claim import holder
-from sync_store.datasets import open_dataset
+from sync_store.datasets import Dataset, open_dataset
 from sync_store.errors import NoVideoError, SyncError
+from sync_store.place import for_each
 from sync_store.project import Project
 
 State = Literal["done", "running", "waiting", "failed"]
@@ -99,16 +100,22 @@ def read_status(
     """
     dataset = open_dataset(project)
     ledger = Ledger(folder)
-    found = []
-    for view in views:
-        for recording in recordings or dataset.recordings():
-            try:
-                dataset.video(recording, view)
-            except NoVideoError:
-                continue
-            except SyncError:  # the job that tries it says what is wrong
-                pass
-            found.append(_look(project, config, ledger, view, recording))
+    pairs = [
+        (view, recording)
+        for view in views
+        for recording in recordings or dataset.recordings()
+        if _has_video(dataset, view, recording)
+    ]
+    complete = read_complete(project, config.name, pairs)
+    open_pairs = [pair for pair in pairs if pair not in complete]
+    held = for_each(
+        project.store_path, lambda pair: holder(project.store_path, config.name, *pair), open_pairs
+    )
+    writers = dict(zip(open_pairs, held, strict=True))
+    found = [
+        _describe(ledger, config.cluster.retries, *pair, is_done=pair in complete, writer=writers.get(pair))
+        for pair in pairs
+    ]
     return Status(
         feature_set=config.name,
         recordings=found,
@@ -117,8 +124,24 @@ def read_status(
     )
 
 
-def _look(
-    project: Project, config: ExtractConfig, ledger: Ledger, view: str, recording: str
+def _has_video(dataset: Dataset, view: str, recording: str) -> bool:
+    try:
+        dataset.video(recording, view)
+    except NoVideoError:
+        return False
+    except SyncError:  # the job that tries it says what is wrong
+        pass
+    return True
+
+
+def _describe(
+    ledger: Ledger,
+    retries: int,
+    view: str,
+    recording: str,
+    *,
+    is_done: bool,
+    writer: Mapping[str, Any] | None,
 ) -> RecordingStatus:
     failures = ledger.failures(view, recording)
     last = failures[-1] if failures else None
@@ -131,12 +154,12 @@ def _look(
             "job": last.job,
             "host": last.host,
         }
-    if is_complete(project, config.name, view, recording):
+    if is_done:
         return RecordingStatus(view=view, recording=recording, state="done", **told)
-    if writer := holder(project.store_path, config.name, view, recording):
+    if writer is not None:
         told |= {"job": writer.get("job", ""), "host": writer.get("host", "")}
         return RecordingStatus(view=view, recording=recording, state="running", **told)
-    state: State = "failed" if len(failures) > config.cluster.retries else "waiting"
+    state: State = "failed" if len(failures) > retries else "waiting"
     return RecordingStatus(view=view, recording=recording, state=state, **told)
 
 

@@ -17,7 +17,7 @@ from sync_extract.pipeline import Watcher
 from sync_extract.plan import Failure, Job
 from sync_extract.progress import show_progress
 from sync_extract.work import Work
-from sync_store.claim import LEASE_SECONDS
+from sync_store.claim import lease_seconds
 from sync_store.console import set_up_logging
 from sync_store.memory import keep_freed_memory
 from sync_store.project import load_project
@@ -72,7 +72,9 @@ class BinTask:
             to_do, held = self._pass(work, ledger, to_do)
             left += held
         if left:
-            time.sleep(LEASE_SECONDS)  # whoever holds them may be dead, and then lets go
+            time.sleep(
+                lease_seconds(work.project.store_path)
+            )  # whoever holds them may be dead, and then lets go
             _, left = self._pass(work, ledger, left)
         return left
 

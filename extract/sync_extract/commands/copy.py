@@ -83,10 +83,10 @@ def copy(
     num_copied, num_bytes = 0, 0
     with _progress(items, quiet=quiet or as_json) as shown, _pool(jobs) as (pool, stop):
 
-        def copy_one(item: Item) -> int:
+        def copy_one(item: Item) -> int | None:
             return _copy(store, goal, item, overwrite, stop, shown)
 
-        futures: dict[Future[int], Item] = {pool.submit(copy_one, item): item for item in items}
+        futures: dict[Future[int | None], Item] = {pool.submit(copy_one, item): item for item in items}
         for future in as_completed(futures):
             item = futures[future]
             try:
@@ -94,8 +94,11 @@ def copy(
             except SyncError as error:
                 failures.append(Failure(recording=item.recording, view=item.view, message=str(error)))
                 continue
-            num_copied += written > 0
-            num_bytes += written
+            if written is None:
+                shown(item, item.size_bytes)
+            else:
+                num_copied += 1
+                num_bytes += written
     _finish(goal, items)
     num_kept = len(items) - num_copied - len(failures)
     if as_json:
@@ -128,7 +131,7 @@ def _copy(
     overwrite: bool,
     stop: Event,
     shown: Callable[[Item, int], None],
-) -> int:
+) -> int | None:
     from sync_store.copying import copy_recording
 
     def on_read(num_bytes: int) -> None:

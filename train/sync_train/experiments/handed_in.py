@@ -4,8 +4,8 @@
 <runs>/logs/slurm/                what submitit sends to the jobs, and what they say
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ from typing import Literal
 from sync_store.atomic import write_json
 from sync_store.bounded import read_json
 from sync_store.errors import SyncError
-from sync_store.slurm import WAITING, jobs_in_queue
+from sync_store.slurm import HELD, WAITING, ask, jobs_in_queue
 from sync_train.experiments.job import LOGS, Job
 
 NAME = "sync-train"
@@ -69,10 +69,25 @@ class HandedIn:
         if record.error:
             return "failed", record
         state = self._queue.get(record.number)
+        if state == HELD:
+            return "failed", replace(
+                record, error="is held: handing it in was interrupted, or somebody holds it"
+            )
         if state is None:
             ended = "ended before its work was done: cancelled, killed, or out of memory"
-            return "failed", Record(number=record.number, log=record.log, error=ended)
+            return "failed", replace(record, error=ended)
         return "waiting" if state in WAITING else "running", record
+
+    def cancel_held(self, jobs: Iterable[Job]) -> None:
+        """Take jobs out of the queue that are held there, since they are handed in again.
+
+        Raises:
+            SyncError: If Slurm doesn't answer.
+        """
+        for job in jobs:
+            found = self.look(job)
+            if found is not None and self._queue.get(found[1].number) == HELD:
+                ask("scancel", found[1].number)
 
     @cached_property
     def _queue(self) -> Mapping[str, str]:

@@ -1,8 +1,10 @@
 """Hands runs to Slurm, a job each; one that takes another's teacher waits for that one's job."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from sync_store.errors import SyncError
 from sync_store.slurm import ask, hand_in, make_executor, max_array
 from sync_train.experiments.config import ClusterConfig
 from sync_train.experiments.handed_in import NAME, HandedIn, Record
@@ -31,6 +33,7 @@ def submit_to_slurm(
         SyncError: If there is no Slurm here, or it refuses.
     """
     handed_in = HandedIn(commands.runs)
+    handed_in.cancel_held(jobs)
     executor = make_executor(
         cluster, handed_in.folder, NAME, additional_parameters={"requeue": True, "hold": True}
     )
@@ -48,7 +51,8 @@ def submit_to_slurm(
             ask("scontrol", "release", array)
     except BaseException:
         for array in _arrays(numbers):
-            ask("scancel", array)
+            with suppress(SyncError):  # the first error counts
+                ask("scancel", array)
         raise
     return numbers
 
