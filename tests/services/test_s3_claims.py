@@ -80,7 +80,7 @@ def start(program: str, store: S3Path) -> "subprocess.Popen[str]":
 
 def objects(store: S3Path) -> list[str]:
     """What lies in the folder of claims."""
-    return [path.relative_to(store / CLAIMS) for path, _ in (store / CLAIMS).files()]
+    return [str(path).removeprefix(f"{store / CLAIMS}/") for path, _ in (store / CLAIMS).files()]
 
 
 def from_another_machine(store: S3Path) -> S3Path:

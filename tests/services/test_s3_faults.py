@@ -228,7 +228,7 @@ def write(store: Any, num_rows: int = NUM_ROWS) -> None:
 
 def contents(store: Any) -> dict[str, bytes]:
     paths = [path for path, _ in files(store) if CLAIMS not in str(path)]
-    return {str(path.relative_to(store)): path.read_bytes() for path in paths}
+    return {str(path).removeprefix(f"{store}/"): path.read_bytes() for path in paths}
 
 
 def shard_times(store: S3Path) -> dict[str, int]:
