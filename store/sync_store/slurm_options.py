@@ -1,6 +1,6 @@
 """Options of the commands that may hand their work to Slurm: they go before a section `cluster` of sync.toml."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -25,6 +25,18 @@ NEEDS_SLURM = dict.fromkeys(("partition", "account", "gres", "hours", "throttle"
 """The kind of cluster that each of them is for."""
 
 Config = TypeVar("Config", bound=SlurmConfig)
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def all_of(options: Sequence[Callable[[Function], Function]]) -> Callable[[Function], Function]:
+    """A decorator that adds options to a command, in their order."""
+
+    def add(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
 
 
 def with_cluster_options(config: Config, given: dict[str, Any], needs: Mapping[str, str]) -> Config:

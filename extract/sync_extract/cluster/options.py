@@ -1,14 +1,11 @@
 """Options of `sync-extract` that say by which jobs it works."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import click
 
 from sync_extract.cluster.config import ClusterConfig, Kind
-from sync_store.slurm_options import NEEDS_SLURM, SLURM_OPTIONS, with_cluster_options
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+from sync_store.slurm_options import NEEDS_SLURM, SLURM_OPTIONS, all_of, with_cluster_options
 
 _OPTIONS = (
     click.option(
@@ -28,11 +25,8 @@ _OPTIONS = (
 )
 
 
-def cluster_options(function: Function) -> Function:
-    """Add the options, whose parameters begin with `cluster_`."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+cluster_options = all_of(_OPTIONS)
+"""Adds the options, whose parameters begin with `cluster_`."""
 
 
 def with_options(config: ClusterConfig, given: dict[str, Any]) -> ClusterConfig:

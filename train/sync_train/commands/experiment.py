@@ -12,7 +12,7 @@ from sync_store.console import EXIT_FAILURE, EXIT_SOME_FAILED, given, json_optio
 from sync_store.errors import ProjectError, SyncError
 from sync_store.lock import alone_in
 from sync_store.project import Project, load_project
-from sync_store.slurm_options import NEEDS_SLURM, SLURM_OPTIONS, with_cluster_options
+from sync_store.slurm_options import NEEDS_SLURM, SLURM_OPTIONS, all_of, with_cluster_options
 from sync_train.experiments.config import ClusterConfig, Kind
 from sync_train.request import Request, read_config, refuse_before
 
@@ -51,13 +51,6 @@ class Sitting:
         )
 
 
-def slurm_options(function: Any) -> Any:
-    """Add what says how Slurm's jobs are to be."""
-    for option in reversed(SLURM_OPTIONS):
-        function = option(function)
-    return function
-
-
 @click.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @project_option
@@ -80,7 +73,7 @@ def slurm_options(function: Any) -> Any:
     type=click.Choice(get_args(Kind)),
     help="By Slurm's jobs, one a run, or by processes of this machine [default: local].",
 )
-@slurm_options
+@all_of(SLURM_OPTIONS)
 @click.option("--dry-run", is_flag=True, help="List what is done, at work, to do, and what is lacking.")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting below [train], for every run."
