@@ -14,8 +14,12 @@ NAMES = sorted(
     path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem not in ("__init__", "measure")
 )
 
+LONG = ("gpu", "scaling", "distillation_epoch")
 
-@pytest.mark.parametrize("name", NAMES)
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in NAMES]
+)
 def test_runs_and_writes_a_result(name: str, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
     command = [sys.executable, "-m", f"benchmarks.{name}", "--smoke", "--out", str(out)]
