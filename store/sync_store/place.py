@@ -37,13 +37,30 @@ def files(place: Place) -> Iterator[tuple[Place, os.stat_result | Status]]:
     if isinstance(place, S3Path):
         yield from place.files()
         return
-    with os.scandir(place) as entries:
+    for entry in _entries(place):
+        with suppress(FileNotFoundError):  # somebody writes there, and has just renamed it
+            yield Path(entry.path), entry.stat()
+
+
+def size_below(place: Place) -> int:
+    """Bytes of all files below a folder, in about half the time that `files` takes."""
+    if isinstance(place, S3Path):
+        return sum(status.st_size for _, status in place.files())
+    total = 0
+    for entry in _entries(place):
+        with suppress(FileNotFoundError):
+            total += entry.stat().st_size
+    return total
+
+
+def _entries(folder: Path | str) -> "Iterator[os.DirEntry[str]]":
+    with os.scandir(folder) as entries:
         for entry in entries:
-            with suppress(FileNotFoundError):  # somebody writes there, and has just renamed it
-                if entry.is_dir(follow_symlinks=False):
-                    yield from files(Path(entry.path))
-                else:
-                    yield Path(entry.path), entry.stat()
+            if not entry.is_dir(follow_symlinks=False):
+                yield entry
+                continue
+            with suppress(FileNotFoundError):
+                yield from _entries(entry.path)
 
 
 def for_each(

@@ -27,7 +27,7 @@ from sync_store.layout import (
     read_attributes,
     recording_path,
 )
-from sync_store.place import Place, as_zarr_store, files, for_each, subfolders
+from sync_store.place import Place, as_zarr_store, files, for_each, size_below, subfolders
 from sync_store.s3 import S3Path
 from sync_store.shards import read_features, read_timestamps
 
@@ -315,6 +315,6 @@ def _describe(folder: Place) -> dict[str, Any]:
         "complete": complete,
         "num_rows": len(timestamps),
         "duration_seconds": round(span_ns / 1e9, 3),
-        "size_bytes": sum(status.st_size for _, status in files(folder)),
+        "size_bytes": size_below(folder),
         **problem,
     }
