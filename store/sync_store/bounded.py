@@ -26,13 +26,13 @@ def read_small(path: Place, max_bytes: int = MAX_BYTES) -> bytes:
     """
     if isinstance(path, S3Path):
         return path.read_bytes(max_bytes)
-    with open(path, "rb", opener=_open_at_once) as file:
+    with open(path, "rb", opener=open_at_once) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("it isn't a file but a pipe or a device")
         if status.st_size > max_bytes:
             raise ValueError(f"it has {status.st_size} bytes, more than {max_bytes}")
-        return file.read(max_bytes)
+        return file.read(status.st_size)
 
 
 def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
@@ -82,6 +82,6 @@ def is_special(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
-def _open_at_once(path: str, flags: int) -> int:
+def open_at_once(path: str, flags: int) -> int:
     """Open without waiting for the other end of a pipe."""
     return os.open(path, flags | os.O_NONBLOCK)

@@ -1,12 +1,13 @@
 """Files to read from at any place: of a disk, or fetched whole from a bucket, several at a time."""
 
 import os
+import stat
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from sync_store.bounded import is_special
+from sync_store.bounded import open_at_once
 from sync_store.errors import StoreError
 from sync_store.place import Place
 from sync_store.s3 import S3Path
@@ -45,12 +46,14 @@ class LocalFile:
             StoreError: If it is a pipe or a device.
             OSError: If it can't be opened.
         """
-        if is_special(path):
-            raise StoreError(f"{path}: isn't a file but a pipe or a device")
         self.name = str(path)
-        self._file = FileIO(path)
+        self._file = FileIO(path, opener=open_at_once)
         self._descriptor = self._file.fileno()
-        self.size = os.fstat(self._descriptor).st_size
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            self._file.close()
+            raise StoreError(f"{path}: isn't a file but a pipe or a device")
+        self.size = status.st_size
 
     def __enter__(self) -> Self:
         return self
