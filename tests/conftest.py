@@ -20,9 +20,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name in LONG_FOLDERS:
             item.add_marker(pytest.mark.long)
-        # for --dist loadgroup: a file on one worker, and what waits for the one cluster on the same
-        group = "slurm" if "slurm" in getattr(item, "fixturenames", ()) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
         if item.get_closest_marker("long") and not is_wanted:
             item.add_marker(pytest.mark.skip(reason="takes a minute: run `make test-services`"))
 

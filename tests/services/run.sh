@@ -25,4 +25,4 @@ tests/services/s3.sh start "$SYNC_SERVICES/s3"
 echo "Services started after $SECONDS s"
 
 export SYNC_SERVICES SYNC_REQUIRE_SERVICES=1 OMP_NUM_THREADS=1
-.venv/bin/pytest -n 2 --dist loadgroup -m long "$@"
+.venv/bin/pytest -n 2 --dist loadfile -m long "$@"
