@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,11 +50,18 @@ class SyncCommand(click.Command):
         except BrokenPipeError:
             raise  # click ends quietly when a reader such as head has enough
         except OSError as error:
+            _leave_coroutines()
             where = f"{error.filename}: " if error.filename else ""
             fail(f"{where}{error.strerror or error}")
         except KeyboardInterrupt as error:
+            _leave_coroutines()
             click.echo("interrupted; run the same command again to go on", err=True)
             ctx.exit(EXIT_TERMINATED if isinstance(error, _Terminated) else EXIT_INTERRUPTED)
+
+
+def _leave_coroutines() -> None:
+    """Say nothing of what zarr-python was about to await when it was interrupted, or a request failed."""
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
 
 
 class SyncGroup(SyncCommand, click.Group):
