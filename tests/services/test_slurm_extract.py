@@ -87,6 +87,9 @@ def test_an_array_whose_node_is_killed(
 ) -> None:
     report = hand_in(labs, lab)
     slurm.wait_until(lambda: writing_job(labs, lab) != "", "a job writes")
+    again = labs.run(lab, "--json")
+    assert (again.returncode, json.loads(again.stdout)["to_do"]) == (0, [])
+    assert "nothing to hand in" in again.stderr and "are in Slurm's queue" in again.stderr
     job = writing_job(labs, lab)
     (task,) = slurm.tasks(job)
     slurm.kill(task["NodeList"])

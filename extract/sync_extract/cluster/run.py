@@ -12,7 +12,7 @@ from sync_extract.cluster.bins import Item, find_changed, find_items, read_compl
 from sync_extract.cluster.config import Kind
 from sync_extract.cluster.ledger import Ledger
 from sync_extract.cluster.status import STATES, Status, read_status
-from sync_extract.cluster.submit import run_locally, submit_to_slurm
+from sync_extract.cluster.submit import items_in_queue, run_locally, submit_to_slurm
 from sync_extract.config import ExtractConfig
 from sync_extract.plan import choose_recordings
 from sync_store.console import EXIT_FAILURE, EXIT_SOME_FAILED, print_json
@@ -86,6 +86,9 @@ def extract_by_jobs(
         retries=config.cluster.retries,
         named=bool(recordings),
     )
+    in_queue = items_in_queue(folder) if kind == "slurm" else set()
+    queued = [item for item in items if item.name in in_queue]
+    items = [item for item in items if item.name not in in_queue]
     changed = find_changed(project, dataset, config.name, views, asked)
     for failure in changed:
         click.echo(str(failure), err=True)
@@ -97,6 +100,7 @@ def extract_by_jobs(
         "feature_set": config.name,
         "cluster": kind,
         "to_do": [item.name for item in items],
+        "in_queue": [item.name for item in queued],
         "changed": [asdict(failure) for failure in changed],
     }
     status = EXIT_SOME_FAILED if changed else 0
@@ -108,9 +112,13 @@ def extract_by_jobs(
         submission = submit_to_slurm(project, config, items, views, folder)
         report |= {"jobs": [job.job_id for job in submission.jobs], "finalize": submission.finalize}
         said = (
-            f"{config.name}: {len(items)} recordings handed to Slurm as {len(submission.jobs)} jobs "
-            f"({submission.jobs[0].job_id} …), and {submission.finalize} to end the work. "
+            f"{config.name}: {len(items)} recordings handed to Slurm, from job {submission.jobs[0].job_id} on; job "
+            f"{submission.finalize} ends the work. {len(queued)} were in its queue before. "
             "See how far they are with: sync-extract status"
+        )
+    elif queued:
+        said = (
+            f"{config.name}: nothing to hand in: {len(queued)} are in Slurm's queue. See: sync-extract status"
         )
     else:
         logs = []

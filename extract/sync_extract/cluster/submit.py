@@ -13,8 +13,15 @@ from sync_extract.cluster.ledger import now
 from sync_extract.cluster.task import BinTask
 from sync_extract.config import ExtractConfig
 from sync_store.atomic import write_json
+from sync_store.bounded import read_json
 from sync_store.project import Project
-from sync_store.slurm import hand_in, make_executor, max_array
+from sync_store.slurm import hand_in, jobs_in_queue, make_executor, max_array
+
+NAME = "sync-extract"
+"""Of the jobs, in the queue."""
+
+SUBMISSION = "submission.json"
+"""What was handed in; among the cluster's records."""
 
 SECTION = "extract.cluster"
 
@@ -41,7 +48,7 @@ def submit_to_slurm(
         SyncError: If there is no Slurm here, or it refuses.
     """
     cluster = config.cluster
-    executor = make_executor(cluster, folder / "jobs", "sync-extract")
+    executor = make_executor(cluster, folder / "jobs", NAME)
     bin_rows = cluster.bin_hours * 3600 * cluster.rows_per_second
     bins = pack(items, num_bins(items, bin_rows=bin_rows, most=max_array()))
     tasks = _tasks(project, config, bins, folder)
@@ -103,20 +110,33 @@ def _finalize(project: Project, config: ExtractConfig, views: Sequence[str], fol
     )
 
 
+def items_in_queue(folder: Path) -> set[str]:
+    """Names of the items whose jobs Slurm still has, of what was handed in before.
+
+    Args:
+        folder: Of the cluster's records.
+
+    Raises:
+        SyncError: If Slurm doesn't answer.
+    """
+    return {name for of_bin in _bins_in_queue(folder) for name in of_bin["items"]}
+
+
+def _bins_in_queue(folder: Path) -> list[dict[str, Any]]:
+    try:
+        table = read_json(folder / SUBMISSION)
+        bins = [dict(of_bin) for of_bin in table["bins"]] if table["cluster"] == "slurm" else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    states = jobs_in_queue(NAME) if bins else {}
+    return [of_bin for of_bin in bins if of_bin.get("job") in states]
+
+
 def _record(folder: Path, kind: str, jobs: Sequence[str], bins: Sequence[Sequence[Item]]) -> None:
-    """Write down what was handed in, for `status`."""
-    write_json(
-        folder / "submission.json",
-        {
-            "cluster": kind,
-            "submitted": now(),
-            "bins": [
-                {
-                    "job": job,
-                    "rows": sum(item.rows for item in of_bin),
-                    "items": [item.name for item in of_bin],
-                }
-                for job, of_bin in zip(jobs, bins, strict=True)
-            ],
-        },
-    )
+    """Write down what was handed in, for `status` and the next command; what Slurm had before stays."""
+    before = _bins_in_queue(folder) if kind == "slurm" else []
+    handed_in = [
+        {"job": job, "rows": sum(item.rows for item in of_bin), "items": [item.name for item in of_bin]}
+        for job, of_bin in zip(jobs, bins, strict=True)
+    ]
+    write_json(folder / SUBMISSION, {"cluster": kind, "submitted": now(), "bins": [*before, *handed_in]})
