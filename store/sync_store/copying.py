@@ -175,14 +175,8 @@ def _read_source(path: Place) -> bytes:
 
 
 def _feature_set(name: str, source: FeatureStore) -> FeatureSet:
-    attributes = source.feature_set(name)
     try:
-        return FeatureSet(
-            name=name,
-            recipe=attributes["recipe"],
-            feature_dim=attributes["feature_dim"],
-            trained_on=tuple(attributes.get("trained_on", ())),
-        )
+        return FeatureSet.stored(name, source.feature_set(name))
     except (KeyError, TypeError) as error:
         raise StoreError(
             f"{source.path}: feature set {name} lacks or has a wrong attribute ({error})"

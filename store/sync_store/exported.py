@@ -23,6 +23,7 @@ WEIGHTS = "model.safetensors"
 
 MAX_WEIGHTS_BYTES = 8 << 30
 """A segmentation model has tens of megabytes."""
+
 RECIPE = "recipe.json"
 FORMAT = "sync-model"
 VERSION = 1

@@ -63,6 +63,21 @@ class FeatureSet:
     def __post_init__(self) -> None:
         check_name("feature set", self.name, StoreError)
 
+    @classmethod
+    def stored(cls, name: str, attributes: Mapping[str, Any]) -> "FeatureSet":
+        """What a store's attributes say of it.
+
+        Raises:
+            KeyError: If one is missing.
+            TypeError: If one is of another type.
+        """
+        return cls(
+            name=name,
+            recipe=attributes["recipe"],
+            feature_dim=attributes["feature_dim"],
+            trained_on=tuple(attributes.get("trained_on", ())),
+        )
+
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the recipe and D as canonical JSON (sorted keys, no spaces), hex."""

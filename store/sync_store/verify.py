@@ -60,10 +60,7 @@ def _set_problem(store: FeatureStore, feature_set: str) -> str:
     """What is wrong with the attributes of a feature set; empty if nothing is."""
     try:
         attributes = store.feature_set(feature_set)
-        wanted = FeatureSet(
-            name=feature_set, recipe=attributes["recipe"], feature_dim=attributes["feature_dim"]
-        )
-        if attributes["fingerprint"] == wanted.fingerprint:
+        if attributes["fingerprint"] == FeatureSet.stored(feature_set, attributes).fingerprint:
             return ""
         problem = "its fingerprint isn't the hash of its recipe and feature_dim"
     except KeyError as error:

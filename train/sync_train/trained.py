@@ -136,12 +136,7 @@ def feature_set_of(model: TrainedModel, store: Place | None) -> FeatureSet:
             f"{model.stage_folder}: was trained on features {name} with fingerprint {str(expected)[:12]}…, and those "
             f"of the store have {attributes['fingerprint'][:12]}…: they were made by another recipe"
         )
-    return FeatureSet(
-        name=name,
-        recipe=attributes["recipe"],
-        feature_dim=attributes["feature_dim"],
-        trained_on=tuple(attributes.get("trained_on", ())),
-    )
+    return FeatureSet.stored(name, attributes)
 
 
 def _attributes(name: str, stores: list[Place]) -> dict[str, Any]:

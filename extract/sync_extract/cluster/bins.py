@@ -1,9 +1,8 @@
 """What is left to extract, packed into bins of about equal time."""
 
 import heapq
-import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,11 +53,9 @@ def read_complete(project: Project, feature_set: str, pairs: Iterable[Pair]) -> 
 
 
 def find_items(
-    project: Project,
     dataset: Dataset,
-    feature_set: str,
-    views: Sequence[str],
-    recordings: Sequence[str],
+    pairs: Iterable[Pair],
+    complete: Collection[Pair],
     ledger: Ledger,
     *,
     retries: int,
@@ -67,11 +64,9 @@ def find_items(
     """Everything that has a video, isn't complete and hasn't failed too often.
 
     Args:
-        project: Where.
         dataset: Where the videos are.
-        feature_set: Name in the store.
-        views: Views.
-        recordings: Of each view.
+        pairs: What is asked for.
+        complete: What of it the store has whole, as `read_complete` has it.
         ledger: What failed how often.
         retries: A recording may fail once more than that.
         named: Whether the user named the recordings: then failures don't count, and each must have a video.
@@ -80,31 +75,35 @@ def find_items(
         NoVideoError: If a named recording has none.
     """
     items = []
-    complete = read_complete(project, feature_set, itertools.product(views, recordings))
-    for view in views:
-        for recording in recordings:
-            if (view, recording) in complete:
-                continue
-            if not named and len(ledger.failures(view, recording)) > retries:
-                continue
-            try:
-                rows = estimate_rows(dataset.video(recording, view).path, dataset.label_rate)
-            except NoVideoError:
-                if named:
-                    raise
-                continue
-            except (SyncError, OSError):  # the job says what is wrong with it, and records it
-                rows = 0
-            items.append(Item(view=view, recording=recording, rows=rows))
+    for view, recording in pairs:
+        if (view, recording) in complete:
+            continue
+        if not named and len(ledger.failures(view, recording)) > retries:
+            continue
+        try:
+            rows = estimate_rows(dataset.video(recording, view).path, dataset.label_rate)
+        except NoVideoError:
+            if named:
+                raise
+            continue
+        except (SyncError, OSError):  # the job says what is wrong with it, and records it
+            rows = 0
+        items.append(Item(view=view, recording=recording, rows=rows))
     return items
 
 
 def find_changed(
-    project: Project, dataset: Dataset, feature_set: str, views: Sequence[str], recordings: Sequence[str]
+    project: Project, dataset: Dataset, feature_set: str, complete: Mapping[Pair, Mapping[str, Any]]
 ) -> list[Failure]:
-    """Complete recordings whose videos aren't those any more that they were made from; see `find_items`."""
+    """Recordings whose videos aren't those any more that they were made from.
+
+    Args:
+        project: Where.
+        dataset: Where the videos are.
+        feature_set: Name in the store.
+        complete: What the store has whole, as `read_complete` has it.
+    """
     failures = []
-    complete = read_complete(project, feature_set, itertools.product(views, recordings))
     for (view, recording), attributes in complete.items():
         stored = attributes.get("provenance", {}).get("source", {})
         stored_at = recording_path(project.store_path, feature_set, view, recording) / METADATA

@@ -1,5 +1,6 @@
 """`sync-extract` by jobs: what is left is packed and handed out."""
 
+import itertools
 import os
 import time
 from collections.abc import Sequence
@@ -76,20 +77,15 @@ def extract_by_jobs(
     asked = choose_recordings(dataset, list(recordings) or None)
     folder = config.cluster.folder_for(project.folder, config.name)
     ledger = Ledger(folder)
+    pairs = list(itertools.product(views, asked))
+    complete = read_complete(project, config.name, pairs)
     items = find_items(
-        project,
-        dataset,
-        config.name,
-        views,
-        asked,
-        ledger,
-        retries=config.cluster.retries,
-        named=bool(recordings),
+        dataset, pairs, complete, ledger, retries=config.cluster.retries, named=bool(recordings)
     )
     in_queue = items_in_queue(folder) if kind == "slurm" else set()
     queued = [item for item in items if item.name in in_queue]
     items = [item for item in items if item.name not in in_queue]
-    changed = find_changed(project, dataset, config.name, views, asked)
+    changed = find_changed(project, dataset, config.name, complete)
     for failure in changed:
         click.echo(str(failure), err=True)
     if not dry_run:

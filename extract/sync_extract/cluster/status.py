@@ -20,6 +20,9 @@ from sync_store.project import Project
 State = Literal["done", "running", "waiting", "failed"]
 STATES: tuple[State, ...] = ("done", "running", "waiting", "failed")
 
+SUBMISSION = "submission.json"
+"""What was handed in; among the cluster's records."""
+
 MAX_SECONDS = 10 * 365 * 86_400.0
 """An end that is further away isn't told."""
 
@@ -120,7 +123,7 @@ def read_status(
         feature_set=config.name,
         recordings=found,
         failed_jobs=ledger.failed_jobs(),
-        estimated_end=_end(folder / "submission.json", found),
+        estimated_end=_end(folder / SUBMISSION, found),
     )
 
 

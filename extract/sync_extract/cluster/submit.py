@@ -10,6 +10,7 @@ from sync_extract.cluster import local
 from sync_extract.cluster.bins import Item, num_bins, pack
 from sync_extract.cluster.finalize import FinalizeTask
 from sync_extract.cluster.ledger import now
+from sync_extract.cluster.status import SUBMISSION
 from sync_extract.cluster.task import BinTask
 from sync_extract.config import ExtractConfig
 from sync_store.atomic import write_json
@@ -19,9 +20,6 @@ from sync_store.slurm import hand_in, jobs_in_queue, make_executor, max_array
 
 NAME = "sync-extract"
 """Of the jobs, in the queue."""
-
-SUBMISSION = "submission.json"
-"""What was handed in; among the cluster's records."""
 
 SECTION = "extract.cluster"
 
