@@ -33,7 +33,7 @@ LEASE_SECONDS = 60.0
 
 BUCKET_LEASE_SECONDS = 400.0
 """In a bucket, where a write that was begun may go on for RETRY_TIMEOUT, one more request and its own repetitions
-(`s3`): it must not end after another process has taken over."""
+(`s3_connection`): it must not end after another process has taken over."""
 
 RENEW_SECONDS = 10.0
 """A holder may miss a few renewals: file servers stall."""

@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sync_store.s3 import SCHEME, S3Path, Status
+from sync_store.s3 import S3Path, Status
+from sync_store.s3_connection import SCHEME
 
 Place = Path | S3Path
 

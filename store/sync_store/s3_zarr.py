@@ -8,7 +8,8 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import ObjectStore
 
-from sync_store.s3 import Answer, S3Path, iter_pauses, named, next_pause
+from sync_store.s3 import Answer, S3Path
+from sync_store.s3_connection import iter_pauses, named, next_pause
 
 
 class ZarrStore(ObjectStore[Any]):
@@ -59,7 +60,7 @@ class ZarrStore(ObjectStore[Any]):
         pauses = iter_pauses()
         while True:
             try:
-                with named(self._folder / key):
+                with named(str(self._folder / key)):
                     return await ask()
             except ConnectionError as error:
                 await asyncio.sleep(next_pause(pauses, error))

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from sync_store import layout, s3
+from sync_store import layout, s3_connection
 from sync_store.claim import Claim
 from sync_store.layout import CLAIMS, METADATA, FeatureSet
 from sync_store.place import files
@@ -46,8 +46,8 @@ batch_size = 32
 IMPATIENT = """
 import sys
 from datetime import timedelta
-from sync_store import layout, s3
-s3.RETRY_TIMEOUT, s3.RETRIES = timedelta(0), 0
+from sync_store import layout, s3_connection
+s3_connection.RETRY_TIMEOUT, s3_connection.RETRIES = timedelta(0), 0
 layout.CHUNK_BYTES, layout.SHARD_BYTES = 1024, 4096
 from sync_extract.cli import main
 main(sys.argv[1:])
@@ -181,8 +181,8 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No request is repeated."""
-    monkeypatch.setattr(s3, "RETRIES", 0)
-    monkeypatch.setattr(s3, "RETRY_TIMEOUT", timedelta(0))
+    monkeypatch.setattr(s3_connection, "RETRIES", 0)
+    monkeypatch.setattr(s3_connection, "RETRY_TIMEOUT", timedelta(0))
 
 
 @pytest.fixture(scope="module")

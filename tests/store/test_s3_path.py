@@ -7,7 +7,8 @@ import pytest
 
 from sync_store.errors import StoreError
 from sync_store.place import to_place
-from sync_store.s3 import S3Path, connect
+from sync_store.s3 import S3Path
+from sync_store.s3_connection import connect
 
 
 def test_an_address_is_read_and_printed_as_it_was() -> None:
